@@ -1,0 +1,55 @@
+# Every verb of the project. Bare `make` explains them.
+# They need python3 (3.11 or newer) and pip; everything else is brought into .venv.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+ARGS   ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run base dev page check test format lint types imports unit clean
+
+help: ## explain the verbs
+	@echo "Grandstand: train agents, record what they report, watch and steer them live."
+	@echo
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@echo
+	@echo "More for a verb: make run PORT=8001 · make run ARGS='--help' · make test ARGS='-k session'"
+
+run: base ## server and page at http://127.0.0.1:8000, then the demo trainings (PORT=… to move it)
+	@exec $(BIN)/grandstand demo $(if $(PORT),--port $(PORT)) $(ARGS)
+
+test: dev ## everything, at most ten minutes: unit, flow, process, browser, docs
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+
+check: dev lint types imports unit ## before a commit, half a minute: ruff, mypy, imports, unit tests
+
+format: dev ## put the Python files into the project's form
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix-only --quiet .
+
+page: dev ## build the web page out of ui/ again
+	@$(BIN)/python scripts/page.py
+
+clean: ## remove what was built and cached; data/ and .venv stay
+	rm -rf dist build src/grandstand/web/dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	find src tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The parts the verbs are made of.
+base:
+	@$(PYTHON) scripts/environment.py base --venv $(VENV)
+
+dev:
+	@$(PYTHON) scripts/environment.py dev --venv $(VENV)
+
+lint:
+	@$(BIN)/ruff check --quiet .
+
+types:
+	@$(BIN)/mypy
+
+imports:
+	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+
+unit:
+	@$(BIN)/python -m pytest -q -n auto --maxprocesses 4 -m "not slow" tests/unit
