@@ -1,0 +1,364 @@
+"""Scenarios: a household, how it is rewarded, and how a policy is trained on it.
+
+A scenario is a YAML file with the sections `environment`, `training` and `reward`; the last two
+may be left out. Seven ship with the package (`shipped_scenarios`), more are read from folders the
+caller names (`load_scenario`). Both sides of the program read them from here, so this module knows
+nothing of numpy or torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from grandstand.errors import NotFound, ValidationFailed
+
+NAME_PATTERN = r"^[A-Za-z0-9_-]{1,100}$"
+_FROZEN = ConfigDict(
+    frozen=True,
+    extra="forbid",
+    allow_inf_nan=False,
+    populate_by_name=True,
+    use_attribute_docstrings=True,
+)
+
+
+class Environment(BaseModel):
+    """The household: what comes in, what goes out, and what it starts with."""
+
+    model_config = _FROZEN
+
+    income: float = Field(gt=0)
+    """Net income of a month, euros."""
+    fixed_expenses: float = Field(ge=0)
+    """Bills that do not vary, euros a month."""
+    variable_expense_mean: float = Field(ge=0)
+    """Mean of the bills that vary, euros a month."""
+    variable_expense_std: float = Field(ge=0)
+    """Standard deviation of the bills that vary, euros a month."""
+    inflation: float = Field(default=0.02, ge=-0.5, le=1)
+    """Growth of all bills, share a year."""
+    income_growth: float = Field(default=0.0, ge=-0.5, le=1)
+    """Growth of income, share a year."""
+    safety_threshold: float = Field(ge=0)
+    """Cash below which every euro missing costs reward, euros."""
+    max_months: int = Field(default=60, ge=1, le=1200)
+    """Length of an episode, months."""
+    initial_cash: float = Field(default=0.0, ge=0)
+    """Cash at the start, euros."""
+    risk_tolerance: float = Field(default=0.5, ge=0, le=1)
+    """How much risk the household says it likes; observed, not rewarded."""
+    investment_return_mean: float = 0.005
+    """Mean return of the portfolio, share a month."""
+    investment_return_std: float = Field(default=0.02, ge=0)
+    """Standard deviation of that return, share a month."""
+    investment_return_type: Literal["none", "fixed", "stochastic"] = "stochastic"
+    """No market, the mean every month, or drawn every month."""
+
+    @model_validator(mode="after")
+    def _market_cannot_lose_more_than_all(self) -> Self:
+        if self.investment_return_mean < -1:
+            raise ValueError("investment_return_mean should be at least -1")
+        return self
+
+
+class TrainingConfig(BaseModel):
+    """How a policy is trained; the defaults hold for every scenario, none is tuned for one."""
+
+    model_config = _FROZEN
+
+    algorithm: str = Field(default="hierarchical-ppo", min_length=1, max_length=100)
+    """`hierarchical-ppo` (Strategist and Executor), `ppo` (flat), or an installed trainer's name."""
+    num_episodes: int = Field(default=40_000, gt=0)
+    """Finished episodes a run counts and reports."""
+    high_period: int = Field(default=6, ge=1)
+    """Months between two goals of the Strategist."""
+    gamma_low: float = Field(default=0.99, gt=0, le=1)
+    """Discount of the Executor, per month."""
+    gamma_high: float = Field(default=0.99, gt=0, le=1)
+    """Discount of the Strategist, per month."""
+    learning_rate_low: float = Field(default=3e-3, gt=0)
+    """Adam's step for the Executor at the start; it falls to 0 along the run."""
+    learning_rate_high: float = Field(default=3e-3, gt=0)
+    """Adam's step for the Strategist at the start; it falls to 0 along the run."""
+    gae_lambda_low: float = Field(default=0.95, ge=0, le=1)
+    """Trace of the Executor's advantage estimate."""
+    gae_lambda_high: float = Field(default=0.9, ge=0, le=1)
+    """Trace of the Strategist's advantage estimate, per decision."""
+    environments: int | None = Field(default=None, gt=0, le=65_536)
+    """Households lived side by side; left out, it follows the number of episodes."""
+    rollout_months: int | None = Field(default=None, gt=0, le=1200)
+    """Months between two updates; left out, it follows the number of episodes."""
+    epochs: int = Field(default=2, gt=0, le=100)
+    """Passes over each rollout."""
+    minibatches: int = Field(default=4, gt=0, le=1024)
+    """Least number of parts a rollout is cut into."""
+    clip: float = Field(default=0.2, gt=0)
+    """PPO's limit on the change of an action's probability."""
+    max_gradient_norm: float = Field(default=0.5, gt=0)
+    """Gradients longer than this are shortened to it, policy and value apart."""
+    entropy_coefficient: float = Field(default=0.0, ge=0)
+    """Weight of the entropy bonus."""
+    hidden_size: int = Field(default=64, gt=0, le=4096)
+    """Units in each of the two hidden layers."""
+    intrinsic_weight: float = Field(default=0.05, ge=0, le=1)
+    """Share of the Executor's learning reward that comes from keeping to the goal."""
+    patience_steps: int | None = Field(default=None, gt=0)
+    """Stop early after this many steps without a better mean return; left out, never. At least
+    1.5 million is wise: PPO may dip before it recovers."""
+
+
+class Reward(BaseModel):
+    """Weights of the reward's parts."""
+
+    model_config = _FROZEN
+
+    alpha: float = Field(default=10.0, ge=0)
+    """What a euro invested or earned by the portfolio is worth."""
+    beta: float = Field(default=0.1, ge=0)
+    """What a euro of cash missing below the safety threshold costs, each month."""
+    gamma: float = Field(default=5.0, ge=0)
+    """What a euro spent beyond the month's income costs."""
+    delta: float = Field(default=20.0, ge=0)
+    """What a euro of debt costs in the month that ends the episode."""
+    kappa: float = Field(default=20.0, ge=0)
+    """Worth of consumption."""
+    lambda_: float = Field(default=1.0, ge=0, alias="lambda")
+    """Worth, to the Strategist, of wealth gained in its period."""
+    mu: float = Field(default=0.5, ge=0)
+    """Worth, to the Strategist, of a month that ends with cash."""
+
+
+class Scenario(BaseModel):
+    """One training task, whole."""
+
+    model_config = _FROZEN
+
+    name: str = Field(pattern=NAME_PATTERN)
+    """1 to 100 letters, digits, `_` or `-`."""
+    description: str = Field(default="", max_length=2000)
+    """One or two sentences for people."""
+    environment: Environment
+    training: TrainingConfig = TrainingConfig()
+    reward: Reward = Reward()
+
+    @model_validator(mode="after")
+    def _a_period_fits_an_episode(self) -> Self:
+        if self.training.high_period > self.environment.max_months:
+            raise ValueError(
+                f"training.high_period is {self.training.high_period}, but it should be at most "
+                f"environment.max_months ({self.environment.max_months})"
+            )
+        return self
+
+    @classmethod
+    def from_mapping(cls, data: object, *, where: str = "scenario") -> Scenario:
+        """Check plain data and make a scenario of it.
+
+        Args:
+            data: what a YAML or JSON document holds.
+            where: how to name the document in an error.
+
+        Raises:
+            ValidationFailed: names every field that is missing, unknown or out of bounds.
+        """
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            raise _refusal(error, where) from error
+
+    @classmethod
+    def from_yaml(cls, text: str, *, where: str = "scenario") -> Scenario:
+        """Read a scenario from YAML text.
+
+        Raises:
+            ValidationFailed: the text is no YAML, or `from_mapping` refuses what it holds.
+        """
+        try:
+            data = yaml.safe_load(text)
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            raise ValidationFailed(
+                f"{where} is not valid YAML: {' '.join(str(error).split())}",
+                code="scenario_invalid",
+                detail="Mend the file at the line named; look at indentation and colons first.",
+            ) from error
+        return cls.from_mapping(data, where=where)
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Plain data under the names the YAML uses; `from_mapping` reads it back."""
+        return self.model_dump(mode="json", by_alias=True)
+
+    def to_yaml(self) -> str:
+        """YAML text that `from_yaml` reads back to an equal scenario."""
+        return yaml.safe_dump(self.to_mapping(), sort_keys=False, allow_unicode=True)
+
+    def with_overrides(self, overrides: Mapping[str, Any]) -> Scenario:
+        """A scenario with some values replaced.
+
+        Args:
+            overrides: training keys (`{"high_period": 12}`), or whole sections
+                (`{"reward": {"alpha": 5}}`), or both.
+
+        Raises:
+            ValidationFailed: a key nobody knows, or a value out of bounds.
+        """
+        if not overrides:
+            return self
+        data = self.to_mapping()
+        for key, value in overrides.items():
+            if key in ("environment", "training", "reward"):
+                if not isinstance(value, Mapping):
+                    raise ValidationFailed(
+                        f"overrides.{key} should be a mapping of keys to values",
+                        details={"errors": [{"field": f"overrides.{key}", "value": repr(value)}]},
+                    )
+                data[key].update(value)
+            else:
+                data["training"][key] = value
+        return Scenario.from_mapping(data, where="overrides")
+
+
+def _refusal(error: ValidationError, where: str) -> ValidationFailed:
+    """Pydantic's errors as sentences that name field, value and bound."""
+    sentences, rows = [], []
+    for item in error.errors(include_url=False):
+        field = ".".join(str(part) for part in item["loc"])
+        value = item.get("input")
+        bound = item["msg"].removeprefix("Input ").removeprefix("Value error, ")
+        if item["type"] == "missing":
+            sentence = f"{field} is missing"
+        elif item["type"] == "extra_forbidden":
+            sentence = f"{field} is not a known key"
+        elif not field:
+            sentence = bound if item["type"] == "value_error" else f"{where} {bound}"
+        elif item["type"] == "value_error":
+            sentence = f"{field}: {bound}"
+        else:
+            sentence = f"{field} is {_short(value)}, but it {bound}"
+        sentences.append(sentence)
+        rows.append({"field": field, "value": _short(value), "bound": bound})
+    return ValidationFailed(
+        f"{where} cannot be used: {'; '.join(sentences)}.",
+        code="scenario_invalid",
+        detail="Correct the fields named and try again.",
+        details={"errors": rows},
+    )
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _sha256(data: object) -> str:
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def scenario_hash(scenario: Scenario) -> str:
+    """SHA-256 (64 hex digits) of the whole scenario as canonical JSON: equal content, equal hash."""
+    return _sha256(scenario.to_mapping())
+
+
+def task_hash(scenario: Scenario) -> str:
+    """The same of environment and reward alone: what the optimum depends on."""
+    data = scenario.to_mapping()
+    return _sha256({"environment": data["environment"], "reward": data["reward"]})
+
+
+@cache
+def _shipped() -> dict[str, Scenario]:
+    folder = resources.files("grandstand.model") / "shipped"
+    files = sorted((f for f in folder.iterdir() if f.name.endswith(".yaml")), key=lambda f: f.name)
+    scenarios = [Scenario.from_yaml(f.read_text("utf-8"), where=f.name) for f in files]
+    return {scenario.name: scenario for scenario in scenarios}
+
+
+def shipped_scenarios() -> dict[str, Scenario]:
+    """The scenarios that come with the package, by name, in alphabetical order."""
+    return dict(_shipped())
+
+
+def _check_name(name: str) -> None:
+    if not re.fullmatch(NAME_PATTERN.strip("^$"), name):
+        raise ValidationFailed(
+            f"scenario_name is {_short(name)}, "
+            "but it should be 1 to 100 letters, digits, '_' or '-'",
+            code="scenario_name_invalid",
+            details={"errors": [{"field": "scenario_name", "value": _short(name)}]},
+        )
+
+
+def _file_of(name: str, folders: Iterable[Path]) -> Path | None:
+    for folder in folders:
+        for suffix in (".yaml", ".yml"):
+            path = folder / f"{name}{suffix}"
+            if path.is_file():
+                return path
+    return None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValidationFailed(
+            f"{path.name} is not text in UTF-8", code="scenario_invalid", detail="Save it as UTF-8."
+        ) from error
+
+
+def load_scenario(name: str, extra_dirs: Iterable[Path] = ()) -> Scenario:
+    """One scenario by name; a file in `extra_dirs` comes before a shipped one of the same name.
+
+    Args:
+        name: 1 to 100 letters, digits, `_` or `-`; nothing else ever reaches the file system.
+        extra_dirs: folders holding `NAME.yaml` or `NAME.yml`, looked through in order.
+
+    Raises:
+        ValidationFailed: the name has other characters, or the file's content is out of bounds.
+        NotFound: there is no such scenario (code `scenario_not_found`).
+    """
+    _check_name(name)
+    path = _file_of(name, extra_dirs)
+    if path is not None:
+        scenario = Scenario.from_yaml(_text(path), where=path.name)
+        if scenario.name != name:
+            raise ValidationFailed(
+                f"{path.name} calls its scenario {scenario.name!r}",
+                code="scenario_invalid",
+                detail="Give the file and the scenario in it the same name.",
+            )
+        return scenario
+    found = _shipped().get(name)
+    if found is None:
+        known = ", ".join(scenario_names(extra_dirs))
+        raise NotFound(
+            f"There is no scenario called {name!r}.",
+            code="scenario_not_found",
+            detail=f"Known scenarios: {known}.",
+            details={"scenario_name": name},
+        )
+    return found
+
+
+def scenario_names(extra_dirs: Iterable[Path] = ()) -> list[str]:
+    """Every name `load_scenario` would find a file for, in alphabetical order."""
+    names = set(_shipped())
+    for folder in extra_dirs:
+        if folder.is_dir():
+            names.update(f.stem for f in folder.iterdir() if f.suffix in (".yaml", ".yml"))
+    return sorted(name for name in names if re.fullmatch(NAME_PATTERN.strip("^$"), name))
+
+
+def training_schema() -> dict[str, Any]:
+    """JSON schema of the `training` section that the built-in trainers read."""
+    return TrainingConfig.model_json_schema(by_alias=True)
