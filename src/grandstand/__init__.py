@@ -1,0 +1,1 @@
+"""Grandstand: train agents, record what they report, watch and steer them live."""

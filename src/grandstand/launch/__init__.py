@@ -1,0 +1,1 @@
+"""Gets workers running and keeps an eye on them."""

@@ -1,0 +1,1 @@
+"""The stands: who watches, and how messages reach them."""

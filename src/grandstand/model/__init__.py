@@ -1,0 +1,1 @@
+"""The words both sides share: sessions, telemetry, scenarios. No input, no output."""

@@ -1,0 +1,498 @@
+"""What a session reports: metrics, decisions, graphs and events, and how they are read from JSON.
+
+One accepted body is a *record* and takes one `seq`; one scalar in it is a *point*. A columnar record
+stands for as many records as it has rows. Decoding happens once, here, with msgspec; the bytes that
+arrived are kept and sent on as they are.
+
+RL sends NaN. Valid JSON has none, so a non-finite number is always the string ``"NaN"``,
+``"Infinity"`` or ``"-Infinity"`` in what is stored and sent; on input the bare literals pass too.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, Literal, TypeAlias, cast
+
+import msgspec
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+
+from grandstand.errors import BadRequest, TooLarge, ValidationFailed
+
+METRICS: Final = "training_metrics"
+DECISION: Final = "bot_decision"
+GRAPH: Final = "graph_update"
+STATUS: Final = "training_status"
+CONNECTION: Final = "connection_status"
+ERROR: Final = "error"
+
+MESSAGE_TYPES: Final = (METRICS, DECISION, GRAPH, STATUS, CONNECTION, ERROR)
+"""The six types a spectator may receive."""
+RECORD_TYPES: Final = (METRICS, DECISION, GRAPH, STATUS)
+"""The four a session can report; each takes a seq and is stored."""
+
+MAX_BATCH_RECORDS: Final = 10_000
+"""Most records in one batch, rows of columnar ones counted."""
+
+NonFinite: TypeAlias = Literal["NaN", "Infinity", "-Infinity"]
+Number: TypeAlias = float | NonFinite
+Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=256)]
+Count: TypeAlias = Annotated[int, Meta(ge=0, le=2**53)]
+Positive: TypeAlias = Annotated[float, Meta(ge=0)] | NonFinite
+Percent: TypeAlias = Annotated[float, Meta(ge=0, le=100)] | NonFinite
+Share: TypeAlias = Annotated[float, Meta(ge=0, le=1)] | NonFinite
+Text: TypeAlias = Annotated[str, Meta(max_length=256)]
+
+
+class TrainingMetrics(Struct, kw_only=True, forbid_unknown_fields=True):
+    """One episode's (or step's) figures; every field but `episode` may be missing or null (unknown)."""
+
+    timestamp: datetime | None = None
+    episode: Count
+    step: Count | None = None
+    total_episodes: Count | None = None
+    current_reward: Number | None = None
+    average_reward: Number | None = None
+    best_reward: Number | None = None
+    episode_length: Positive | None = None
+    win_rate: Percent | None = None
+    """Per cent, 0 to 100."""
+    loss_value: Number | None = None
+    learning_rate: Positive | None = None
+    epsilon: Share | None = None
+    """Exploration rate, 0 to 1."""
+    model_generation: Count | None = None
+    algorithm: Text | None = None
+    training_time_elapsed: Positive | None = None
+    """Seconds since the training started, pauses left out."""
+    actions_per_second: Positive | None = None
+    frames_per_second: Positive | None = None
+    memory_usage_mb: Positive | None = None
+    extra: dict[Name, Number | bool | None] | None = None
+    """Any other scalar, by name, ``group/name`` if you like."""
+
+
+class BotDecision(Struct, kw_only=True, forbid_unknown_fields=True):
+    """One decision of the agent: what it weighed and what it chose."""
+
+    timestamp: datetime | None = None
+    action_probabilities: dict[Name, Number] | None = None
+    """Probability of each action, 0 to 1, by name; they should add up to 1."""
+    state_values: Number | list[Number] | None = None
+    q_values: list[Number] | None = None
+    selected_action: str | int | None = None
+    confidence_score: Share | None = None
+    episode: Count | None = None
+    step: Count | None = None
+    extra: dict[Name, Number | bool | str | None] | None = None
+    """What else explains the decision, such as the goal it followed."""
+
+
+class GraphPoint(Struct, kw_only=True, forbid_unknown_fields=True):
+    """One point of a graph, placed in time."""
+
+    timestamp: datetime
+    value: Number
+
+
+class PerformanceGraph(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Points for one graph; later bodies of the same `graph_id` append to it."""
+
+    graph_id: Annotated[str, Meta(min_length=1, max_length=128)]
+    title: Text | None = None
+    y_label: Text | None = None
+    metrics: list[Name] = []
+    data_points: dict[Name, list[GraphPoint]] = {}
+    max_points: Annotated[int, Meta(ge=1, le=100_000)] = 1000
+
+
+class StatusEvent(Struct, kw_only=True):
+    """Anything without a type of its own; `event` names it, the rest is free."""
+
+    event: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+DATA_OF: Final[dict[str, type[Struct]]] = {
+    METRICS: TrainingMetrics,
+    DECISION: BotDecision,
+    GRAPH: PerformanceGraph,
+    STATUS: StatusEvent,
+}
+
+SCALAR_FIELDS: Final = tuple(
+    name
+    for name in TrainingMetrics.__struct_fields__
+    if name not in ("timestamp", "extra", "algorithm", "episode", "step")
+)
+"""The fields of a metrics record that make a series (beside everything in `extra`)."""
+
+
+class Columns(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Many metrics records at once, a list per field, all equally long."""
+
+    timestamp: list[datetime | None] | None = None
+    episode: list[Count]
+    step: list[Count | None] | None = None
+    total_episodes: list[Count | None] | None = None
+    current_reward: list[Number | None] | None = None
+    average_reward: list[Number | None] | None = None
+    best_reward: list[Number | None] | None = None
+    episode_length: list[Positive | None] | None = None
+    win_rate: list[Percent | None] | None = None
+    loss_value: list[Number | None] | None = None
+    learning_rate: list[Positive | None] | None = None
+    epsilon: list[Share | None] | None = None
+    model_generation: list[Count | None] | None = None
+    algorithm: list[Text | None] | None = None
+    training_time_elapsed: list[Positive | None] | None = None
+    actions_per_second: list[Positive | None] | None = None
+    frames_per_second: list[Positive | None] | None = None
+    memory_usage_mb: list[Positive | None] | None = None
+    extra: dict[Name, list[Number | bool | None]] | None = None
+
+    def row(self, i: int) -> dict[str, Any]:
+        """Row `i` as the data of a metrics record, without what is unknown."""
+        data: dict[str, Any] = {}
+        for name in self.__struct_fields__:
+            if name == "extra":
+                continue
+            column = getattr(self, name)
+            if column is not None and column[i] is not None:
+                data[name] = column[i]
+        if self.extra:
+            extra = {k: v[i] for k, v in self.extra.items() if v[i] is not None}
+            if extra:
+                data["extra"] = extra
+        return data
+
+
+class RecordIn(Struct, kw_only=True, forbid_unknown_fields=True):
+    """One record of a batch: `data`, or `columns` for many rows at once."""
+
+    type: Literal["training_metrics", "bot_decision", "graph_update", "training_status"]
+    data: Raw | UnsetType = UNSET
+    columns: Raw | UnsetType = UNSET
+    key: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
+    """A name for this record within its session: one already stored is not stored again."""
+
+
+class BatchIn(Struct, kw_only=True, forbid_unknown_fields=True):
+    """The body of ``POST …/records``."""
+
+    records: list[RecordIn]
+    batch_id: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
+    """Makes a retry harmless: the same id is answered again and not stored again."""
+
+
+class Record:
+    """One decoded record: where its bytes are and what they say.
+
+    Attributes:
+        type: one of `RECORD_TYPES`.
+        body: the JSON of its data (or of its columns), as received.
+        value: the decoded shape: `TrainingMetrics`, `BotDecision`, `PerformanceGraph`, a dict for
+            an event, or `Columns`.
+        count: how many seqs it takes: its rows if columnar, else 1.
+        key: see `RecordIn.key`.
+    """
+
+    __slots__ = ("body", "count", "key", "type", "value")
+
+    def __init__(
+        self, type: str, body: bytes, value: Any, count: int = 1, key: str | None = None
+    ) -> None:
+        self.type = type
+        self.body = body
+        self.value = value
+        self.count = count
+        self.key = key
+
+    @property
+    def columnar(self) -> bool:
+        """Whether it stands for several rows."""
+        return isinstance(self.value, Columns)
+
+    def data(self, row: int = 0) -> bytes:
+        """The JSON of one row's data."""
+        return encode(self.value.row(row)) if isinstance(self.value, Columns) else self.body
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Every row's data as plain values."""
+        if isinstance(self.value, Columns):
+            for i in range(self.count):
+                yield self.value.row(i)
+        else:
+            yield cast("dict[str, Any]", msgspec.json.decode(self.body))
+
+    def timestamp(self, row: int, arrived_at: datetime) -> datetime:
+        """When the row says it happened, or else when it arrived. Aware, UTC."""
+        told = getattr(self.value, "timestamp", None)
+        if isinstance(told, list):
+            told = told[row]
+        return as_utc(told) if told is not None else arrived_at
+
+
+class Batch:
+    """What one request (or frame) brought: the bytes to store and the records in them.
+
+    Attributes:
+        kind: a record type when `body` is that record's data, or ``"batch"`` when `body` is a
+            JSON list of ``{type, data|columns, key?}``.
+        body: what the log keeps.
+        records: decoded, in order.
+        batch_id: see `BatchIn.batch_id`.
+        warnings: sentences for the reporter about odd but accepted values.
+    """
+
+    __slots__ = ("batch_id", "body", "kind", "records", "warnings")
+
+    def __init__(
+        self,
+        kind: str,
+        body: bytes,
+        records: list[Record],
+        batch_id: str | None = None,
+        warnings: list[str] | None = None,
+    ) -> None:
+        self.kind = kind
+        self.body = body
+        self.records = records
+        self.batch_id = batch_id
+        self.warnings = warnings or []
+
+    @property
+    def count(self) -> int:
+        """How many seqs it takes."""
+        return sum(record.count for record in self.records)
+
+    def without(self, keys: frozenset[str] | set[str]) -> Batch:
+        """The same batch less the records whose key is in `keys` (already stored)."""
+        kept = [r for r in self.records if r.key is None or r.key not in keys]
+        return Batch("batch", _join(kept), kept, self.batch_id, self.warnings)
+
+
+_encoder = msgspec.json.Encoder()
+_columns_decoder = msgspec.json.Decoder(Columns)
+_batch_decoder = msgspec.json.Decoder(BatchIn)
+_stored_decoder = msgspec.json.Decoder(list[RecordIn])
+_data_decoders = {name: msgspec.json.Decoder(shape) for name, shape in DATA_OF.items()}
+_bare_non_finite = re.compile(rb"\b(?:NaN|Infinity)\b")
+_at = re.compile(r" - at `\$(.*)`$")
+
+
+def as_utc(moment: datetime) -> datetime:
+    """`moment` in UTC; a naive one is taken as UTC."""
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def finite_or_name(value: Any) -> Any:
+    """`value` with every non-finite float in it as its name, so that it can be JSON."""
+    if isinstance(value, float):
+        if math.isfinite(value):
+            return value
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, Mapping):
+        return {k: finite_or_name(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite_or_name(v) for v in value]
+    return value
+
+
+def number(value: float | str | bool | None) -> float | None:
+    """A stored number as a float: the names become nan and inf again, None stays None."""
+    return None if value is None else float(value)
+
+
+def encode(value: Any) -> bytes:
+    """JSON of `value`; times as ISO 8601 with Z. Non-finite floats must already be names."""
+    return _encoder.encode(value)
+
+
+def envelope(type: str, session_id: str, seq: int | None, at: datetime, data: bytes) -> bytes:
+    """The message a spectator receives, around data already encoded."""
+    return b'{"type":"%b","session_id":%b,"seq":%b,"timestamp":%b,"data":%b}' % (
+        type.encode(),
+        _encoder.encode(session_id),
+        b"null" if seq is None else b"%d" % seq,
+        _encoder.encode(at),
+        data,
+    )
+
+
+def _refusal(error: Exception, where: str = "") -> ValidationFailed:
+    text = str(error)
+    path = ""
+    if found := _at.search(text):
+        path = found.group(1).lstrip(".")
+        text = text[: found.start()]
+    field = ".".join(part for part in (where, path) if part)
+    message = f"{field}: {text[0].lower()}{text[1:]}" if field else text
+    return ValidationFailed(message, details={"field": field or None, "problem": text})
+
+
+def decode(body: bytes, decoder: msgspec.json.Decoder[Any], where: str = "") -> tuple[Any, bytes]:
+    """Decode `body`, giving back the value and the bytes to keep (valid JSON for certain).
+
+    Raises:
+        BadRequest: not JSON (code ``malformed_json``).
+        ValidationFailed: JSON of another shape, naming the field.
+    """
+    try:
+        return decoder.decode(body), body
+    except msgspec.ValidationError as error:
+        raise _refusal(error, where) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        if not _bare_non_finite.search(body):
+            raise malformed(error) from None
+    # Python, NumPy and most trainers write bare NaN; it is no JSON, yet a fact worth keeping.
+    try:
+        kept = encode(finite_or_name(json.loads(body)))
+        return decoder.decode(kept), kept
+    except msgspec.ValidationError as error:
+        raise _refusal(error, where) from None
+    except (ValueError, RecursionError) as error:
+        raise malformed(error) from None
+
+
+def malformed(error: Exception) -> BadRequest:
+    """The answer to a body that is no JSON."""
+    return BadRequest(
+        "the body is not valid JSON",
+        code="malformed_json",
+        detail=f"The parser says: {error}.",
+    )
+
+
+def parse_record(type: str, body: bytes) -> Batch:
+    """One record's body, as the single-record routes receive it.
+
+    Raises:
+        BadRequest, ValidationFailed: see `decode`.
+    """
+    value, kept = decode(body, _data_decoders[type])
+    record = Record(type, kept, _event(kept) if type == STATUS else value)
+    return Batch(type, kept, [record], warnings=_warnings(record))
+
+
+def parse_batch(body: bytes) -> Batch:
+    """The body of ``POST …/records``: up to 10,000 records, columnar ones by their rows.
+
+    Raises:
+        BadRequest, ValidationFailed: see `decode`.
+        TooLarge: more than `MAX_BATCH_RECORDS`.
+    """
+    value, _ = decode(body, _batch_decoder)
+    batch = cast(BatchIn, value)
+    records = [_record(item, f"records[{i}]") for i, item in enumerate(batch.records)]
+    return make_batch(records, batch.batch_id)
+
+
+def make_batch(records: Sequence[Record], batch_id: str | None = None) -> Batch:
+    """A batch of records already decoded.
+
+    Raises:
+        TooLarge: more than `MAX_BATCH_RECORDS` rows.
+    """
+    count = sum(r.count for r in records)
+    if count > MAX_BATCH_RECORDS:
+        raise TooLarge(
+            f"a batch holds at most {MAX_BATCH_RECORDS} records, this one has {count}",
+            code="batch_too_large",
+            details={"limit": MAX_BATCH_RECORDS, "records": count},
+        )
+    warnings = [w for r in records for w in _warnings(r)]
+    return Batch("batch", _join(records), list(records), batch_id, warnings[:20])
+
+
+def make_record(type: str, data: Mapping[str, Any], key: str | None = None) -> Record:
+    """A record made by the server itself, such as an event.
+
+    Raises:
+        ValidationFailed: the data is not of that type's shape.
+    """
+    body = encode(finite_or_name(data))
+    value, kept = decode(body, _data_decoders[type])
+    return Record(type, kept, _event(kept) if type == STATUS else value, key=key)
+
+
+def unpack(kind: str, body: bytes) -> list[Record]:
+    """The records of a stored log row, in the order of their seqs."""
+    if kind != "batch":
+        value = _data_decoders[kind].decode(body)
+        return [Record(kind, body, _event(body) if kind == STATUS else value)]
+    return [_record(item, "") for item in _stored_decoder.decode(body)]
+
+
+def merge_latest(latest: dict[str, Any] | None, record: Record) -> dict[str, Any]:
+    """`latest` brought up to date by a metrics record: what it leaves unknown stays as it was."""
+    if isinstance(record.value, Columns):
+        new = record.value.row(record.count - 1)
+        # The last row may leave a column unknown that an earlier row of the batch knew.
+    else:
+        new = cast("dict[str, Any]", msgspec.json.decode(record.body))
+    merged = dict(latest or {})
+    extra = {**(merged.get("extra") or {})}
+    extra.update({k: v for k, v in (new.pop("extra", None) or {}).items() if v is not None})
+    merged.update({k: v for k, v in new.items() if v is not None})
+    if extra:
+        merged["extra"] = extra
+    return merged
+
+
+def _event(body: bytes) -> dict[str, Any]:
+    return cast("dict[str, Any]", msgspec.json.decode(body))
+
+
+def _record(item: RecordIn, where: str) -> Record:
+    if (item.data is UNSET) == (item.columns is UNSET):
+        raise ValidationFailed(
+            f"{where}: give either data or columns", details={"field": where or None}
+        )
+    if item.data is not UNSET:
+        value, kept = decode(bytes(item.data), _data_decoders[item.type], f"{where}.data")
+        value = _event(kept) if item.type == STATUS else value
+        return Record(item.type, kept, value, key=item.key)
+    if item.type != METRICS:
+        raise ValidationFailed(
+            f"{where}: only {METRICS} may be columnar, not {item.type}",
+            details={"field": f"{where}.columns"},
+        )
+    columns, kept = decode(bytes(cast(Raw, item.columns)), _columns_decoder, f"{where}.columns")
+    rows = len(columns.episode)
+    lengths = {
+        **{
+            name: len(column)
+            for name in Columns.__struct_fields__
+            if name != "extra" and (column := getattr(columns, name)) is not None
+        },
+        **{f"extra.{k}": len(v) for k, v in (columns.extra or {}).items()},
+    }
+    if rows == 0 or any(n != rows for n in lengths.values()):
+        raise ValidationFailed(
+            f"{where}.columns: every column must have the same number of rows, at least one",
+            details={"field": f"{where}.columns", "lengths": lengths},
+        )
+    return Record(METRICS, kept, columns, rows, item.key)
+
+
+def _join(records: Sequence[Record]) -> bytes:
+    def one(record: Record) -> bytes:
+        part = b"columns" if record.columnar else b"data"
+        key = b',"key":%b' % _encoder.encode(record.key) if record.key is not None else b""
+        return b'{"type":"%b","%b":%b%b}' % (record.type.encode(), part, record.body, key)
+
+    return b"[%b]" % b",".join(map(one, records))
+
+
+def _warnings(record: Record) -> list[str]:
+    if record.type == DECISION and record.value.action_probabilities:
+        total = sum(number(p) or 0.0 for p in record.value.action_probabilities.values())
+        if not abs(total - 1.0) <= 0.01:
+            return [f"action_probabilities add up to {total:.4g}, not 1"]
+    return []
+
+
+RecordParser: TypeAlias = Callable[[bytes], Batch]

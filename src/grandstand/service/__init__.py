@@ -1,0 +1,1 @@
+"""The verbs: the only writers, called by every door."""

@@ -1,0 +1,1 @@
+"""Durable memory: the log, sessions, jobs and series (SQLAlchemy Core)."""

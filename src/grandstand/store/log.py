@@ -1,0 +1,307 @@
+"""The log: every accepted batch, in order, as it came.
+
+`seq` is taken in the transaction that stores the row, so a session's seqs have no gap and no
+double, and whoever reads up to one has read everything before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
+
+from grandstand.errors import Conflict, NotFound
+from grandstand.model.session import ENDED, Kind, Status, check_change
+from grandstand.model.telemetry import GRAPH, METRICS, STATUS, Batch, Columns, Record, merge_latest
+from grandstand.store import graphs
+from grandstand.store.tables import log, record_keys, sessions
+
+
+@dataclass(slots=True, frozen=True)
+class Append:
+    """A batch on its way into a session's log.
+
+    Attributes:
+        attempt: the worker's attempt, None for reporters that have none.
+        ended_too: also take it when the session has ended (the server's own events).
+        changes: further columns of the session to set in the same transaction.
+    """
+
+    session_id: str
+    batch: Batch
+    at: datetime
+    attempt: int | None = None
+    ended_too: bool = False
+    changes: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True, frozen=True)
+class Appended:
+    """What became of an `Append`, once committed.
+
+    Attributes:
+        records: what was stored now: fewer than were sent when keys were known already, none
+            when the whole batch was a repetition.
+        first_seq, last_seq: the seqs they took; of a repetition, those of the first time.
+        session_status: the session's status after it.
+    """
+
+    session_pk: int
+    session_id: str
+    first_seq: int
+    last_seq: int
+    records: list[Record]
+    at: datetime
+    duplicate: bool
+    session_status: Status
+
+
+@dataclass(slots=True, frozen=True)
+class LogRow:
+    """One stored batch; `model.telemetry.unpack(kind, body)` gives its records."""
+
+    first_seq: int
+    last_seq: int
+    kind: str
+    body: bytes
+    received_at: datetime
+
+
+_state_columns = (
+    sessions.c.pk,
+    sessions.c.session_id,
+    sessions.c.kind,
+    sessions.c.status,
+    sessions.c.wanted,
+    sessions.c.last_seq,
+    sessions.c.latest,
+    sessions.c.attempt,
+    sessions.c.current_episode,
+    sessions.c.total_episodes,
+    sessions.c.start_time,
+)
+_select_state = select(*_state_columns).where(sessions.c.session_id == bindparam("id"))
+_insert_log = insert(log)
+_insert_keys = insert(record_keys)
+_select_batch = select(log.c.first_seq, log.c.last_seq).where(
+    log.c.session_pk == bindparam("pk"), log.c.batch_id == bindparam("batch")
+)
+
+
+class _State:
+    """A session's row while a run of appends is worked into it."""
+
+    def __init__(self, row: Row[Any]) -> None:
+        self.row = row
+        self.pk: int = row.pk
+        self.status = Status(row.status)
+        self.last_seq: int = row.last_seq
+        self.latest: dict[str, Any] | None = row.latest
+        self.changes: dict[str, Any] = {}
+        self.rows: list[dict[str, Any]] = []
+        self.keys: dict[str, int] = {}
+        self.batches: dict[str, tuple[int, int]] = {}
+
+
+def append_many(connection: Connection, appends: list[Append]) -> list[Appended | Exception]:
+    """Store a run of appends, a few statements for each session in it.
+
+    Returns:
+        for each append, in order, what became of it or why it was refused: `NotFound`, or
+        `Conflict` with code ``attempt_superseded``, ``session_ended`` or ``status_conflict``.
+    """
+    states: dict[str, _State | None] = {}
+    results: list[Appended | Exception] = []
+    for append in appends:
+        if append.session_id not in states:
+            row = connection.execute(_select_state, {"id": append.session_id}).one_or_none()
+            states[append.session_id] = _State(row) if row is not None else None
+        state = states[append.session_id]
+        if state is None:
+            results.append(no_session(append.session_id))
+            continue
+        try:
+            results.append(_append(connection, state, append))
+        except (Conflict, NotFound) as error:
+            results.append(error)
+    for state in states.values():
+        if state is not None:
+            _flush(connection, state)
+    return results
+
+
+def append(connection: Connection, append: Append) -> Appended:
+    """Store one batch within a larger transaction.
+
+    Raises:
+        NotFound, Conflict: see `append_many`.
+    """
+    result = append_many(connection, [append])[0]
+    if isinstance(result, Exception):
+        raise result
+    return result
+
+
+def read(
+    connection: Connection,
+    session_pk: int,
+    *,
+    after_seq: int = 0,
+    until_seq: int | None = None,
+    newest_first: bool = False,
+    limit: int | None = None,
+) -> list[LogRow]:
+    """Stored batches that reach beyond `after_seq`, in order of seq.
+
+    Args:
+        until_seq: leave out batches that begin after it.
+        newest_first: the other way round.
+        limit: at most so many batches.
+    """
+    query = select(
+        log.c.first_seq, log.c.last_seq, log.c.kind, log.c.encoding, log.c.body, log.c.received_at
+    ).where(log.c.session_pk == session_pk, log.c.last_seq > after_seq)
+    if until_seq is not None:
+        query = query.where(log.c.first_seq <= until_seq)
+    query = query.order_by(log.c.last_seq.desc() if newest_first else log.c.last_seq)
+    if limit is not None:
+        query = query.limit(limit)
+    return [
+        LogRow(row.first_seq, row.last_seq, row.kind, bytes(row.body), row.received_at)
+        for row in connection.execute(query)
+    ]
+
+
+def no_session(session_id: str) -> NotFound:
+    """The one answer for a session that is not there."""
+    return NotFound(
+        f"there is no session {session_id}",
+        code="session_not_found",
+        detail="List them with GET /api/training/sessions?status=all.",
+        details={"session_id": session_id},
+    )
+
+
+def _append(connection: Connection, state: _State, append: Append) -> Appended:
+    row, batch = state.row, append.batch
+    if append.attempt is not None and append.attempt != row.attempt:
+        raise Conflict(
+            f"attempt {append.attempt} of session {row.session_id} was superseded",
+            code="attempt_superseded",
+            detail="A newer worker has claimed this session; this one should leave.",
+            details={"attempt": row.attempt},
+        )
+    if batch.batch_id is not None and (known := _known_batch(connection, state, batch.batch_id)):
+        return Appended(
+            state.pk, row.session_id, known[0], known[1], [], append.at, True, state.status
+        )
+    if state.status in ENDED and not append.ended_too:
+        raise Conflict(
+            f"session {row.session_id} has ended ({state.status.value})",
+            code="session_ended",
+            detail="Open it again with resume=true, or start a new session.",
+            details={"session_id": row.session_id, "status": state.status.value},
+        )
+    if keys := {r.key for r in batch.records if r.key is not None}:
+        stored = connection.execute(
+            select(record_keys.c.key).where(
+                record_keys.c.session_pk == state.pk, record_keys.c.key.in_(keys)
+            )
+        )
+        if known_keys := {k for (k,) in stored} | (keys & state.keys.keys()):
+            batch = batch.without(known_keys)
+    first = state.last_seq + 1
+    last = state.last_seq + batch.count
+    changes = _effects(connection, state, batch, append)
+    if batch.records:
+        state.rows.append(
+            {
+                "session_pk": state.pk,
+                "first_seq": first,
+                "last_seq": last,
+                "kind": batch.kind,
+                "body": batch.body,
+                "batch_id": batch.batch_id,
+                "received_at": append.at,
+            }
+        )
+        seq = state.last_seq
+        for record in batch.records:
+            seq += record.count
+            if record.key is not None:
+                state.keys[record.key] = seq
+        if batch.batch_id is not None:
+            state.batches[batch.batch_id] = (first, last)
+        state.last_seq = last
+    state.changes.update(changes)
+    duplicate = not batch.records and bool(append.batch.records)
+    return Appended(
+        state.pk,
+        row.session_id,
+        first if batch.records else state.last_seq,
+        last,
+        batch.records,
+        append.at,
+        duplicate,
+        state.status,
+    )
+
+
+def _effects(
+    connection: Connection, state: _State, batch: Batch, append: Append
+) -> dict[str, Any]:
+    """What the batch changes in the session's own row."""
+    changes: dict[str, Any] = dict(append.changes)
+    new = Status(changes["status"]) if "status" in changes else None
+    if append.attempt is None and not append.ended_too and state.status is Status.LOST:
+        if state.row.kind == Kind.EXTERNAL:
+            new = Status.RUNNING
+    if new is not None:
+        check_change(state.row.session_id, state.status, new)
+        state.status = new
+        changes["status"] = new.value
+    for record in batch.records:
+        if record.type == METRICS:
+            state.latest = merge_latest(state.latest, record)
+            changes["latest"] = state.latest
+            value = record.value
+            columnar = isinstance(value, Columns)
+            changes["current_episode"] = max(value.episode) if columnar else value.episode
+            total = value.total_episodes
+            if total is not None and not columnar:
+                changes["total_episodes"] = total
+        elif record.type == GRAPH:
+            graphs.extend(connection, state.pk, record.value)
+    if not append.ended_too:
+        changes["last_seen_at"] = append.at
+    return changes
+
+
+def _known_batch(connection: Connection, state: _State, batch_id: str) -> tuple[int, int] | None:
+    if known := state.batches.get(batch_id):
+        return known
+    row = connection.execute(_select_batch, {"pk": state.pk, "batch": batch_id}).one_or_none()
+    return (row.first_seq, row.last_seq) if row is not None else None
+
+
+def _flush(connection: Connection, state: _State) -> None:
+    if state.rows:
+        connection.execute(_insert_log, state.rows)
+        state.changes["last_seq"] = state.last_seq
+    if state.keys:
+        connection.execute(
+            _insert_keys,
+            [{"session_pk": state.pk, "key": k, "last_seq": s} for k, s in state.keys.items()],
+        )
+    if state.changes:
+        connection.execute(
+            update(sessions).where(sessions.c.pk == state.pk).values(**state.changes)
+        )
+
+
+def statuses(records: Sequence[Record]) -> list[dict[str, Any]]:
+    """The events among `records`."""
+    return [r.value for r in records if r.type == STATUS]

@@ -1,0 +1,196 @@
+"""Every table, for SQLite and PostgreSQL alike. Migrations live beside, in `migrations/`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """A moment, aware and in UTC on both sides; SQLite keeps it naive."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"a naive time reached the store: {value!r}")
+        moment = value.astimezone(UTC)
+        return moment.replace(tzinfo=None) if dialect.name == "sqlite" else moment
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+# SQLite counts up by itself only for INTEGER, PostgreSQL should not run out of numbers.
+Key = BigInteger().with_variant(Integer(), "sqlite")
+
+
+def _session_pk(**more: Any) -> Column[int]:
+    return Column(
+        "session_pk", Key, ForeignKey("sessions.pk", ondelete="CASCADE"), nullable=False, **more
+    )
+
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("pk", Key, primary_key=True, autoincrement=True),
+    Column("session_id", String(128), nullable=False, unique=True),
+    Column("training_session_id", Text, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("notes", Text, nullable=False, server_default=""),
+    Column("algorithm", Text, nullable=False),
+    Column("scenario_name", String(100)),
+    Column("model_generation", Integer, nullable=False, server_default="1"),
+    Column("status", String(16), nullable=False),
+    Column("wanted", String(16), nullable=False),
+    Column("stop_reason", Text),
+    Column("error", JSON(none_as_null=True)),
+    Column("created_at", UtcTime, nullable=False),
+    Column("start_time", UtcTime),
+    Column("end_time", UtcTime),
+    Column("last_seen_at", UtcTime),
+    Column("current_episode", BigInteger, nullable=False, server_default="0"),
+    Column("total_episodes", BigInteger),
+    Column("eta_seconds", Float),
+    Column("speed", Float),
+    Column("latest", JSON(none_as_null=True)),
+    Column("last_seq", BigInteger, nullable=False, server_default="0"),
+    Column("attempt", Integer, nullable=False, server_default="0"),
+    Column("checkpoint_requested", Boolean, nullable=False, server_default=text("false")),
+    Column("room_code", String(32)),
+    Column("enable_spectators", Boolean, nullable=False, server_default=text("true")),
+    Column("tags", JSON, nullable=False),
+    Column("config", JSON, nullable=False),
+    Column("parent_session_id", String(128)),
+    Column("archived", Boolean, nullable=False, server_default=text("false")),
+    Index(None, "status"),
+    Index(None, "created_at", "pk"),
+    Index(None, "scenario_name"),
+)
+
+log = Table(
+    "log",
+    metadata,
+    _session_pk(primary_key=True),
+    Column("last_seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("first_seq", BigInteger, nullable=False),
+    Column("kind", String(24), nullable=False),
+    Column("encoding", String(8), nullable=False, server_default="json"),
+    Column("body", LargeBinary, nullable=False),
+    Column("batch_id", String(128)),
+    Column("received_at", UtcTime, nullable=False),
+)
+"""The truth: one row per accepted batch, its bytes as received and the seqs they took."""
+
+Index(
+    "uq_log_batch",
+    log.c.session_pk,
+    log.c.batch_id,
+    unique=True,
+    sqlite_where=log.c.batch_id.is_not(None),
+    postgresql_where=log.c.batch_id.is_not(None),
+)
+
+record_keys = Table(
+    "record_keys",
+    metadata,
+    _session_pk(primary_key=True),
+    Column("key", String(128), primary_key=True),
+    Column("last_seq", BigInteger, nullable=False),
+)
+"""Keys of stored records, so that a resumed run repeating itself is not stored twice."""
+
+graphs = Table(
+    "graphs",
+    metadata,
+    _session_pk(primary_key=True),
+    Column("graph_id", String(128), primary_key=True),
+    Column("title", Text),
+    Column("y_label", Text),
+    Column("metrics", JSON, nullable=False),
+    Column("max_points", Integer, nullable=False),
+    Column("data_points", JSON, nullable=False),
+)
+"""Every graph as its bodies have built it up so far."""
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", Key, primary_key=True, autoincrement=True),
+    Column("kind", String(16), nullable=False),
+    Column("session_pk", Key, ForeignKey("sessions.pk", ondelete="CASCADE")),
+    Column("evaluation_id", String(32), ForeignKey("evaluations.id", ondelete="CASCADE")),
+    Column("status", String(16), nullable=False),
+    Column("priority", Integer, nullable=False, server_default="0"),
+    Column("payload", JSON, nullable=False),
+    Column("failures", Integer, nullable=False, server_default="0"),
+    Column("created_at", UtcTime, nullable=False),
+    Column("claimed_by", Text),
+    Column("claimed_at", UtcTime),
+    Column("pid", Integer),
+    Column("process_started_at", Float),
+    Column("heartbeat_at", UtcTime),
+    Column("finished_at", UtcTime),
+    Index(None, "status", "priority", "id"),
+    UniqueConstraint("session_pk"),
+)
+"""Work for workers: a training (one job a session) or an evaluation."""
+
+evaluations = Table(
+    "evaluations",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("model_name", Text, nullable=False),
+    Column("scenario_name", String(100)),
+    Column("request", JSON, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("result", JSON(none_as_null=True)),
+    Column("error", JSON(none_as_null=True)),
+    Column("created_at", UtcTime, nullable=False),
+    Column("finished_at", UtcTime),
+)
+
+facts = Table(
+    "facts",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("value", Text, nullable=False),
+)
+"""What the server must remember of itself, such as the secret it signs worker tokens with."""
