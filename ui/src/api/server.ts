@@ -1,0 +1,165 @@
+/** The one place that speaks HTTP with the server. Addresses are relative to where the page is mounted. */
+
+import type {
+  Axis,
+  Decision,
+  Scenario,
+  SeriesAnswer,
+  ServerStatus,
+  Session,
+  SessionList,
+  Verb,
+} from "./types";
+
+/** A refusal or failure, in the server's own words where it gave some. */
+export class ApiError extends Error {
+  readonly code: string;
+  readonly detail: string;
+  /** HTTP status; 0 when the server could not be reached. */
+  readonly status: number;
+
+  constructor(status: number, code: string, message: string, detail: string) {
+    super(message);
+    this.status = status;
+    this.code = code;
+    this.detail = detail;
+  }
+}
+
+/** `path` below the page's mount point, as an absolute address. */
+export function address(path: string): string {
+  return new URL(path, document.baseURI).href;
+}
+
+/** The socket of one session, without a query. */
+export function socketAddress(sessionId: string): string {
+  const url = new URL(`ws/${encodeURIComponent(sessionId)}`, document.baseURI);
+  url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+  return url.href;
+}
+
+async function ask<T>(path: string, init: RequestInit = {}): Promise<T> {
+  let response: Response;
+  try {
+    response = await fetch(address(path), { headers: { accept: "application/json" }, ...init });
+  } catch (cause) {
+    if (cause instanceof DOMException && cause.name === "AbortError") throw cause;
+    throw new ApiError(
+      0,
+      "unreachable",
+      "The server cannot be reached.",
+      "Is it still running? This page tries again by itself.",
+    );
+  }
+  const text = await response.text();
+  let body: unknown = null;
+  try {
+    body = JSON.parse(text);
+  } catch {
+    throw new ApiError(
+      response.status,
+      "not_json",
+      `The server answered ${response.status} with something that is not JSON.`,
+      "A proxy in between may have answered instead.",
+    );
+  }
+  if (!response.ok) {
+    const said = (body ?? {}) as Record<string, unknown>;
+    const words = (value: unknown): string => (typeof value === "string" ? value : "");
+    throw new ApiError(
+      response.status,
+      words(said.error) || "error",
+      words(said.message) || `The server answered ${response.status}.`,
+      words(said.detail),
+    );
+  }
+  return body as T;
+}
+
+function post<T>(path: string, body: unknown = {}): Promise<T> {
+  return ask<T>(path, {
+    method: "POST",
+    headers: { accept: "application/json", "content-type": "application/json" },
+    body: JSON.stringify(body),
+  });
+}
+
+const sessionPath = (id: string): string => `api/training/sessions/${encodeURIComponent(id)}`;
+
+export interface SessionQuery {
+  readonly status?: string;
+  readonly q?: string;
+  readonly limit?: number;
+  readonly cursor?: string;
+}
+
+export function listSessions(query: SessionQuery, signal?: AbortSignal): Promise<SessionList> {
+  const params = new URLSearchParams({ status: query.status ?? "all" });
+  params.set("limit", String(query.limit ?? 100));
+  if (query.q) params.set("q", query.q);
+  if (query.cursor) params.set("cursor", query.cursor);
+  return ask(`api/training/sessions?${params}`, signal ? { signal } : {});
+}
+
+export function getSession(id: string): Promise<Session> {
+  return ask(sessionPath(id));
+}
+
+export interface SeriesQuery {
+  readonly metrics?: readonly string[];
+  readonly x: Axis;
+  readonly from?: number | null;
+  readonly to?: number | null;
+  readonly maxPoints: number;
+}
+
+export function getSeries(
+  id: string,
+  query: SeriesQuery,
+  signal?: AbortSignal,
+): Promise<SeriesAnswer> {
+  const params = new URLSearchParams({ x: query.x, max_points: String(query.maxPoints) });
+  if (query.metrics) params.set("metrics", query.metrics.join(","));
+  if (query.from != null) params.set("from", String(query.from));
+  if (query.to != null) params.set("to", String(query.to));
+  return ask(`${sessionPath(id)}/series?${params}`, signal ? { signal } : {});
+}
+
+/** The newest decisions, oldest first. */
+export async function getDecisions(
+  id: string,
+  sinceSeq: number,
+  limit: number,
+): Promise<readonly Decision[]> {
+  const params = new URLSearchParams({ type: "bot_decision", limit: String(limit) });
+  params.set("since_seq", String(Math.max(0, sinceSeq)));
+  const answer = await ask<{ bot_decisions?: Decision[] }>(`${sessionPath(id)}/history?${params}`);
+  return answer.bot_decisions ?? [];
+}
+
+/** Asks a session to do something; asking twice is harmless. */
+export function order(id: string, verb: Verb): Promise<{ status: string; wanted: string }> {
+  return post(`${sessionPath(id)}/${verb}`);
+}
+
+export async function listScenarios(): Promise<readonly Scenario[]> {
+  const answer = await ask<{ scenarios: Scenario[] }>("api/scenarios?limit=200");
+  return answer.scenarios;
+}
+
+export interface StartOrder {
+  readonly scenario_name: string;
+  readonly num_episodes?: number;
+  readonly pace?: number;
+  readonly seed?: number;
+}
+
+export function startTraining(
+  wanted: StartOrder,
+): Promise<{ session_id: string; message: string; status: string }> {
+  return post("api/training/start", { queue: true, ...wanted });
+}
+
+export function serverStatus(): Promise<ServerStatus> {
+  return ask("status");
+}

@@ -1,0 +1,93 @@
+/** Shapes of the answers this page reads; `GET /openapi.json` has them all. */
+
+export type Status =
+  | "queued"
+  | "starting"
+  | "running"
+  | "pausing"
+  | "paused"
+  | "stopping"
+  | "stopped"
+  | "completed"
+  | "failed"
+  | "lost";
+
+export type Verb = "pause" | "resume" | "stop" | "checkpoint";
+
+/** A metrics record: the documented fields plus `extra` with everything else. */
+export type Metrics = Readonly<Record<string, unknown>>;
+
+export interface Session {
+  readonly session_id: string;
+  readonly kind: "managed" | "external";
+  readonly name: string;
+  readonly algorithm: string;
+  readonly scenario_name: string | null;
+  readonly status: Status;
+  readonly wanted: "running" | "paused" | "stopped";
+  readonly verbs?: readonly Verb[];
+  readonly stop_reason: string | null;
+  readonly error: Readonly<Record<string, unknown>> | null;
+  readonly start_time: string | null;
+  readonly end_time: string | null;
+  readonly last_seen_at: string | null;
+  readonly created_at?: string;
+  readonly current_episode: number;
+  readonly total_episodes: number | null;
+  readonly eta_seconds: number | null;
+  /** Environment steps, or else episodes, a second. */
+  readonly speed: number | null;
+  readonly latest: Metrics | null;
+  readonly last_seq: number;
+  readonly spectator_count: number;
+}
+
+export interface SessionList {
+  readonly sessions: readonly Session[];
+  readonly total: number;
+  readonly next_cursor: string | null;
+}
+
+export interface Scenario {
+  readonly name: string;
+  readonly description: string;
+  readonly environment: Readonly<Record<string, unknown>>;
+  readonly training?: Readonly<Record<string, unknown>>;
+}
+
+export type Axis = "episode" | "step" | "time";
+
+export interface SeriesAnswer {
+  readonly session_id: string;
+  readonly x: string;
+  readonly last_seq: number;
+  /** Every metric name the session has. */
+  readonly metrics: readonly string[];
+  readonly series: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+}
+
+export interface Setup {
+  readonly state: "ready" | "missing" | "installing" | "failed";
+  readonly message?: string;
+  readonly size_mb?: number | null;
+  readonly command?: string | null;
+}
+
+export interface ServerStatus {
+  readonly status: string;
+  readonly version?: string;
+  readonly setup?: Setup;
+}
+
+/** What one training decided at one moment. */
+export interface Decision {
+  readonly timestamp?: string;
+  readonly action_probabilities?: Readonly<Record<string, number>> | null;
+  readonly state_values?: number | readonly number[] | null;
+  readonly q_values?: readonly number[] | null;
+  readonly selected_action?: string | number | null;
+  readonly confidence_score?: number | null;
+  readonly episode?: number | null;
+  readonly step?: number | null;
+  readonly extra?: Readonly<Record<string, unknown>> | null;
+}

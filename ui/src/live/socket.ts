@@ -1,0 +1,195 @@
+/**
+ * A live connection to one session that survives networks.
+ *
+ * It connects to `ws(s)://…/ws/{session}?user_name=`, remembers the highest `seq` it has handed
+ * out, and comes back with `?since=` so that nothing is missed and nothing comes twice. What the
+ * server says on closing decides whether it comes back at all.
+ */
+
+export interface Envelope {
+  readonly type: string;
+  readonly session_id: string;
+  /** The session's counter; null for messages about the connection itself. */
+  readonly seq: number | null;
+  readonly timestamp: string;
+  readonly data: Record<string, unknown>;
+}
+
+export type Link =
+  | { readonly kind: "connecting" }
+  | { readonly kind: "live"; readonly latencyMs: number | null }
+  /** Away for now; tries again by itself at `retryAt` (milliseconds of Date.now()). */
+  | {
+      readonly kind: "away";
+      readonly attempt: number;
+      readonly retryAt: number;
+      readonly why: string;
+    }
+  /** The server said not to come back. */
+  | { readonly kind: "refused"; readonly code: number; readonly reason: string }
+  | { readonly kind: "closed" };
+
+export interface LiveSocketOptions {
+  /** Address without a query, as `wss://example.org/ws/my_run`. */
+  readonly url: string;
+  readonly userName: string;
+  readonly onMessage: (message: Envelope) => void;
+  readonly onLink: (link: Link) => void;
+  /** Start after this sequence number instead of with a snapshot only. */
+  readonly since?: number;
+  /** For tests: how sockets are made. */
+  readonly makeSocket?: (url: string) => WebSocket;
+}
+
+/** Close codes after which coming back would only be refused again. */
+const FINAL_CODES = new Set([1002, 1003, 1007, 4400, 4401, 4403, 4404, 4409, 4410]);
+const FIRST_WAIT_MS = 500;
+const LONGEST_WAIT_MS = 15_000;
+const PING_EVERY_MS = 10_000;
+const SILENCE_MS = 25_000;
+
+const WHY: Readonly<Record<number, string>> = {
+  1012: "the server is restarting",
+  4429: "too many watchers just now",
+  4508: "this connection was too slow",
+};
+
+/**
+ * How long to wait before attempt `attempt` (1, 2, …), in milliseconds: doubling, bounded, and
+ * spread by `random` (0…1) so that a thousand watchers do not return in the same instant.
+ */
+export function waitBefore(attempt: number, random: number): number {
+  const whole = Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** (attempt - 1));
+  return whole / 2 + (whole / 2) * random;
+}
+
+/** Whether a socket closed with `code` should come back. */
+export function comesBack(code: number): boolean {
+  return !FINAL_CODES.has(code);
+}
+
+export class LiveSocket {
+  readonly #options: LiveSocketOptions;
+  #socket: WebSocket | null = null;
+  #since: number | null;
+  #attempt = 0;
+  #link: Link = { kind: "connecting" };
+  #retryTimer: ReturnType<typeof setTimeout> | undefined;
+  #pingTimer: ReturnType<typeof setInterval> | undefined;
+  #heardAt = 0;
+  #pingSentAt = 0;
+  #pingId = 0;
+  readonly #online = (): void => {
+    if (this.#link.kind === "away") this.#open();
+  };
+
+  constructor(options: LiveSocketOptions) {
+    this.#options = options;
+    this.#since = options.since ?? null;
+    globalThis.addEventListener?.("online", this.#online);
+    this.#open();
+  }
+
+  /** The highest sequence number handed out so far, null before the first. */
+  get since(): number | null {
+    return this.#since;
+  }
+
+  /** Sends one client message (`subscribe`, `set_rate`, …); false while there is no connection. */
+  send(message: Readonly<Record<string, unknown>>): boolean {
+    if (this.#socket?.readyState !== 1) return false;
+    this.#socket.send(JSON.stringify(message));
+    return true;
+  }
+
+  /** Leaves for good. */
+  close(): void {
+    globalThis.removeEventListener?.("online", this.#online);
+    clearTimeout(this.#retryTimer);
+    this.#drop();
+    this.#say({ kind: "closed" });
+  }
+
+  #open(): void {
+    clearTimeout(this.#retryTimer);
+    this.#drop();
+    const query = new URLSearchParams({ user_name: this.#options.userName });
+    if (this.#since !== null) query.set("since", String(this.#since));
+    const url = `${this.#options.url}?${query}`;
+    const socket = this.#options.makeSocket?.(url) ?? new WebSocket(url);
+    this.#socket = socket;
+    if (this.#attempt === 0) this.#say({ kind: "connecting" });
+    socket.onopen = () => {
+      this.#heardAt = performance.now();
+      this.#pingTimer = setInterval(() => this.#ping(), PING_EVERY_MS);
+      this.#ping();
+    };
+    socket.onmessage = (event: MessageEvent) => this.#receive(event.data);
+    socket.onclose = (event: CloseEvent) => this.#closed(event.code, event.reason);
+  }
+
+  #receive(raw: unknown): void {
+    this.#heardAt = performance.now();
+    if (typeof raw !== "string") return; // pictures of the agent at play come as binary
+    const message = JSON.parse(raw) as Envelope;
+    this.#attempt = 0;
+    if (message.type === "connection_status") {
+      if (message.data.event === "pong") {
+        this.#say({ kind: "live", latencyMs: performance.now() - this.#pingSentAt });
+        return;
+      }
+      if (this.#link.kind !== "live") this.#say({ kind: "live", latencyMs: null });
+      const last = message.data.last_seq;
+      if (message.data.event === "snapshot" && this.#since === null && typeof last === "number") {
+        this.#since = last;
+      }
+    }
+    if (message.seq !== null && (this.#since === null || message.seq > this.#since)) {
+      this.#since = message.seq;
+    }
+    this.#options.onMessage(message);
+  }
+
+  #ping(): void {
+    if (performance.now() - this.#heardAt > SILENCE_MS) {
+      // A half-open connection (a laptop woken elsewhere) never closes by itself.
+      this.#drop();
+      this.#comeBack(0, "the connection went silent");
+      return;
+    }
+    this.#pingSentAt = performance.now();
+    this.#pingId += 1;
+    this.send({ type: "ping", id: this.#pingId });
+  }
+
+  #closed(code: number, reason: string): void {
+    this.#drop();
+    if (!comesBack(code)) {
+      this.#say({ kind: "refused", code, reason });
+      return;
+    }
+    const seconds = code === 4429 ? Number(/\d+(\.\d+)?/.exec(reason)?.[0] ?? 0) : 0;
+    this.#comeBack(seconds * 1000, WHY[code] ?? "the connection was lost");
+  }
+
+  #comeBack(atLeastMs: number, why: string): void {
+    this.#attempt += 1;
+    const wait = Math.max(atLeastMs, waitBefore(this.#attempt, Math.random()));
+    this.#say({ kind: "away", attempt: this.#attempt, retryAt: Date.now() + wait, why });
+    this.#retryTimer = setTimeout(() => this.#open(), wait);
+  }
+
+  #drop(): void {
+    clearInterval(this.#pingTimer);
+    const socket = this.#socket;
+    this.#socket = null;
+    if (socket === null) return;
+    socket.onopen = socket.onmessage = socket.onclose = null;
+    if (socket.readyState < 2) socket.close(1000);
+  }
+
+  #say(link: Link): void {
+    this.#link = link;
+    this.#options.onLink(link);
+  }
+}

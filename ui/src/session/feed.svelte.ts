@@ -1,0 +1,210 @@
+/** Everything one session page knows, kept current by the socket and redrawn once a frame. */
+
+import { ApiError, getDecisions, getSession, listScenarios, order, socketAddress } from "../api/server";
+import type { Axis, Decision, Metrics, Scenario, Session, Verb } from "../api/types";
+import { forgetFrame, LiveSocket, onNextFrame, SeriesSet, type Envelope, type Link } from "../live";
+import { Curves, type Range } from "./curves";
+import { eventFrom, type Happening } from "./happenings";
+
+const KEEP_DECISIONS = 500;
+const KEEP_HAPPENINGS = 200;
+const ASK_AGAIN_MS = 10_000;
+
+export class SessionFeed {
+  readonly id: string;
+  session = $state.raw<Session | null>(null);
+  latest = $state.raw<Metrics | null>(null);
+  link = $state.raw<Link>({ kind: "connecting" });
+  problem = $state.raw<ApiError | null>(null);
+  curvesProblem = $state.raw<ApiError | null>(null);
+  scenario = $state.raw<Scenario | null>(null);
+  names = $state.raw<readonly string[]>([]);
+  /** The whole run, always current. */
+  overview = $state.raw<SeriesSet>(new SeriesSet());
+  /** What the charts draw: the whole run, or the stretch looked at. */
+  shown = $state.raw<SeriesSet>(new SeriesSet());
+  loaded = $state(false);
+  axis = $state<Axis>("episode");
+  range = $state.raw<Range | null>(null);
+  /** Grows by one whenever the curves changed, at most once a frame. */
+  version = $state(0);
+  decisions = $state.raw<readonly Decision[]>([]);
+  happenings = $state.raw<readonly Happening[]>([]);
+  /** When this page last heard something from the training, in milliseconds of Date.now(). */
+  heardAt = $state(0);
+  /** The verb just ordered and not yet answered. */
+  asking = $state<Verb | null>(null);
+
+  readonly curves: Curves;
+  #socket: LiveSocket | null = null;
+  #nextLatest: Metrics | null = null;
+  #nextDecisions: Decision[] = [];
+  #nextHappenings: Happening[] = [];
+  #askTimer: ReturnType<typeof setTimeout> | undefined;
+  #everyTimer: ReturnType<typeof setInterval> | undefined;
+  #heard = 0;
+  #wasAway = false;
+  #closed = false;
+  readonly #draw = (): void => this.#take();
+
+  constructor(id: string, userName: string) {
+    this.id = id;
+    this.curves = new Curves(id, (problem) => {
+      this.curvesProblem = problem;
+      onNextFrame(this.#draw);
+    });
+    void this.#start(userName);
+  }
+
+  async #start(userName: string): Promise<void> {
+    await this.refresh();
+    if (this.#closed) return;
+    const session = this.session;
+    if (session === null) {
+      // Not there (yet) or not reachable: look again; a missing session may be created any moment.
+      this.#askTimer = setTimeout(() => void this.#start(userName), 3000);
+      return;
+    }
+    this.heardAt = Date.parse(session.last_seen_at ?? session.end_time ?? "") || Date.now();
+    this.#socket = new LiveSocket({
+      url: socketAddress(this.id),
+      userName,
+      onMessage: (message) => this.#receive(message),
+      onLink: (link) => {
+        this.link = link;
+        if (link.kind === "away") this.#wasAway = true;
+      },
+    });
+    this.#everyTimer = setInterval(() => void this.refresh(), ASK_AGAIN_MS);
+    void this.curves.load();
+    void this.#past(session);
+  }
+
+  /** What happened before this page was opened. */
+  async #past(session: Session): Promise<void> {
+    try {
+      const decisions = await getDecisions(this.id, session.last_seq - 2000, KEEP_DECISIONS);
+      this.decisions = [...decisions, ...this.decisions].slice(-KEEP_DECISIONS);
+      if (session.scenario_name !== null) {
+        const all = await listScenarios();
+        this.scenario = all.find((s) => s.name === session.scenario_name) ?? null;
+      }
+    } catch (problem) {
+      // The page lives without; anything but a refusal is our own mistake and must be seen.
+      if (!(problem instanceof ApiError)) throw problem;
+    }
+  }
+
+  /** Asks for the session's own words: status, verbs, progress. */
+  async refresh(): Promise<void> {
+    try {
+      this.session = await getSession(this.id);
+      this.latest ??= this.session.latest;
+      this.problem = null;
+    } catch (problem) {
+      if (!(problem instanceof ApiError)) throw problem;
+      this.problem = problem;
+    }
+  }
+
+  #refreshSoon(): void {
+    clearTimeout(this.#askTimer);
+    this.#askTimer = setTimeout(() => void this.refresh(), 250);
+  }
+
+  #receive(message: Envelope): void {
+    const data = message.data;
+    switch (message.type) {
+      case "connection_status":
+        if (data.event === "snapshot") this.#snapshot(data);
+        if (data.recovered === false) void this.curves.load();
+        return;
+      case "training_metrics":
+        this.#heard = Date.now();
+        this.#nextLatest = data;
+        if (message.seq !== null) this.curves.append(message.seq, data);
+        break;
+      case "bot_decision":
+        this.#heard = Date.now();
+        this.#nextDecisions.push(data as Decision);
+        break;
+      case "training_status": {
+        const happening = eventFrom(message);
+        if (happening !== null) this.#nextHappenings.push(happening);
+        if (data.event !== "presence") this.#refreshSoon();
+        break;
+      }
+    }
+    onNextFrame(this.#draw);
+  }
+
+  #snapshot(data: Readonly<Record<string, unknown>>): void {
+    if (typeof data.session === "object" && data.session !== null) {
+      this.session = { ...this.session, ...(data.session as Session) };
+    }
+    if (typeof data.latest === "object" && data.latest !== null) {
+      this.latest = data.latest as Metrics;
+    }
+    // After a gap the server replays what it still has; the store closes the rest exactly.
+    if (this.#wasAway) {
+      this.#wasAway = false;
+      this.curves.repairSoon();
+      this.#refreshSoon();
+    }
+  }
+
+  #take(): void {
+    if (this.#nextLatest !== null) {
+      const before = this.latest;
+      const now = this.#nextLatest;
+      // A record may hold only what changed; what it leaves out is still the newest known.
+      this.latest = {
+        ...before,
+        ...now,
+        extra: { ...(before?.extra as object), ...(now.extra as object) },
+      };
+      this.#nextLatest = null;
+    }
+    if (this.#nextDecisions.length > 0) {
+      this.decisions = [...this.decisions, ...this.#nextDecisions.splice(0)].slice(-KEEP_DECISIONS);
+    }
+    if (this.#nextHappenings.length > 0) {
+      const fresh = this.#nextHappenings.splice(0).reverse();
+      this.happenings = [...fresh, ...this.happenings].slice(0, KEEP_HAPPENINGS);
+    }
+    if (this.#heard > this.heardAt) this.heardAt = this.#heard;
+    this.loaded = this.curves.loaded;
+    this.axis = this.curves.axis;
+    this.range = this.curves.range;
+    this.overview = this.curves.overview;
+    this.shown = this.curves.shown;
+    if (this.names.length !== this.curves.names.length) this.names = this.curves.names;
+    this.version += 1;
+  }
+
+  /** Orders pause, resume, stop or a checkpoint. */
+  async order(verb: Verb): Promise<void> {
+    this.asking = verb;
+    try {
+      const answer = await order(this.id, verb);
+      if (this.session !== null) this.session = { ...this.session, ...answer } as Session;
+      this.problem = null;
+    } catch (problem) {
+      if (!(problem instanceof ApiError)) throw problem;
+      this.problem = problem;
+    } finally {
+      this.asking = null;
+    }
+    this.#refreshSoon();
+  }
+
+  /** Leaves: closes the socket and forgets what is under way. */
+  close(): void {
+    this.#closed = true;
+    clearTimeout(this.#askTimer);
+    clearInterval(this.#everyTimer);
+    forgetFrame(this.#draw);
+    this.#socket?.close();
+    this.curves.close();
+  }
+}

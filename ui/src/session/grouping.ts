@@ -1,0 +1,137 @@
+/** Which curves share a card: by meaning for the names we know, by prefix for the rest. */
+
+import { about, leaf, NOT_CURVES, prefix, title, type Unit } from "./catalogue";
+
+export interface Line {
+  readonly name: string;
+  readonly label: string;
+  readonly hue: number;
+  readonly dash: boolean;
+  /** Drawn against the right-hand axis, because its size has nothing to do with the others'. */
+  readonly right: boolean;
+  /** Whose raw values and extremes lie behind this line; usually its own. */
+  readonly backdrop: string;
+}
+
+export interface Group {
+  readonly id: string;
+  readonly title: string;
+  readonly unit: Unit;
+  readonly lines: readonly Line[];
+}
+
+interface Rule {
+  readonly id: string;
+  readonly title: string;
+  /** Takes a name, or a pattern tested against the last part of `group/name`. */
+  readonly takes: readonly (string | RegExp)[];
+  readonly right?: RegExp;
+}
+
+const RULES: readonly Rule[] = [
+  { id: "return", title: "Episode return", takes: ["average_reward", "current_reward", "best_reward"] },
+  { id: "win", title: "Win rate", takes: ["win_rate"] },
+  { id: "months", title: "Months survived", takes: ["avg_duration"] },
+  {
+    id: "money",
+    title: "Cash and invested",
+    takes: ["avg_invested", "avg_cash", "portfolio", "wealth", "cash"],
+  },
+  { id: "plan", title: "Stability and goal adherence", takes: ["stability", "goal_adherence"] },
+  { id: "length", title: "Episode length", takes: ["episode_length"] },
+  { id: "loss", title: "Losses", takes: [/^(.*_)?loss(_value)?$/, /^td_error$/] },
+  {
+    id: "schedule",
+    title: "Learning rate and entropy",
+    takes: [/^learning_rate$/, /^entropy$/, /^epsilon$/, /^temperature$/],
+    right: /^(entropy|epsilon|temperature)$/,
+  },
+  {
+    id: "update",
+    title: "Update health",
+    takes: [/^(approx_)?kl$/, /^clip_fraction$/, /^explained_variance$/],
+  },
+  { id: "gradient", title: "Gradient norm", takes: [/(^|_)grad(ient)?(_norm)?(s)?($|_)/] },
+  { id: "speed", title: "Speed", takes: [/^(actions|frames|steps|episodes)_per_second$/] },
+  { id: "memory", title: "Memory", takes: ["memory_usage_mb"] },
+];
+
+/** At most this many lines in a card; more go to a card of the same title. */
+const LINES_A_CARD = 6;
+
+function takes(rule: Rule, name: string): number {
+  const at = rule.takes.findIndex((what) =>
+    typeof what === "string" ? what === name : what.test(leaf(name)),
+  );
+  return at;
+}
+
+function lines(names: readonly string[], all: ReadonlySet<string>, right?: RegExp): Line[] {
+  const used = new Set<number>();
+  const mixed = right !== undefined && names.some((n) => !right.test(leaf(n)));
+  return names.map((name) => {
+    const known = about(name);
+    let hue = known.hue;
+    for (let tries = 0; tries < 8 && used.has(hue); tries += 1) hue = (hue % 8) + 1;
+    const dash = used.has(hue);
+    used.add(hue);
+    let backdrop = name;
+    if (name === "average_reward" && all.has("current_reward")) backdrop = "current_reward";
+    if (name === "avg_duration" && all.has("episode_length")) backdrop = "episode_length";
+    return {
+      name,
+      label: known.label,
+      hue,
+      dash,
+      right: mixed && right.test(leaf(name)),
+      backdrop,
+    };
+  });
+}
+
+function scheduleTitle(names: readonly string[]): string {
+  const kinds = [...new Set(names.map((n) => leaf(n).replaceAll("_", " ")))];
+  const said = kinds.join(" and ");
+  return said.charAt(0).toUpperCase() + said.slice(1);
+}
+
+/** All cards of a session, the most telling first. Every curve is on exactly one card. */
+export function groups(names: readonly string[]): Group[] {
+  const all = new Set(names.filter((name) => !NOT_CURVES.has(name)));
+  const left = new Set(all);
+  // Behind the averages, not beside them.
+  if (all.has("average_reward")) left.delete("current_reward");
+  if (all.has("avg_duration")) left.delete("episode_length");
+  const found: Group[] = [];
+  const add = (id: string, name: string, members: readonly string[], right?: RegExp): void => {
+    for (let i = 0; i < members.length; i += LINES_A_CARD) {
+      const part = members.slice(i, i + LINES_A_CARD);
+      found.push({
+        id: i === 0 ? id : `${id}-${i / LINES_A_CARD + 1}`,
+        title: name,
+        unit: about(part[0] ?? "").unit,
+        lines: lines(part, all, right),
+      });
+    }
+  };
+  for (const rule of RULES) {
+    const members = [...left]
+      .map((name) => ({ name, rank: takes(rule, name) }))
+      .filter((m) => m.rank >= 0)
+      .sort((a, b) => a.rank - b.rank || a.name.localeCompare(b.name))
+      .map((m) => m.name);
+    if (members.length === 0) continue;
+    for (const name of members) left.delete(name);
+    const name = rule.id === "schedule" ? scheduleTitle(members) : rule.title;
+    add(rule.id, name, members, rule.right);
+  }
+  const rest = [...left].sort();
+  const prefixes = [...new Set(rest.map(prefix))].filter((p) => p !== "");
+  for (const name of rest.filter((n) => prefix(n) === "")) {
+    add(name, title(name), [name]);
+  }
+  for (const p of prefixes) {
+    add(`group/${p}`, title(p), rest.filter((n) => prefix(n) === p));
+  }
+  return found;
+}

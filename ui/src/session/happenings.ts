@@ -1,0 +1,117 @@
+/** What happened to a session, in a sentence each: the events list. */
+
+import type { Session } from "../api/types";
+import type { Envelope } from "../live";
+import { plain, whole } from "../words/numbers";
+
+export interface Happening {
+  readonly key: string;
+  readonly at: string;
+  readonly what: string;
+  readonly more: string;
+  readonly grave: boolean;
+}
+
+const said = (value: unknown): string =>
+  typeof value === "string" ? value : typeof value === "number" ? plain(value) : "";
+
+function episode(data: Readonly<Record<string, unknown>>): string {
+  const at = data.episode ?? data.current_episode ?? data.episodes_completed;
+  return typeof at === "number" ? `at episode ${whole(at)}` : "";
+}
+
+const STATUS_WORDS: Readonly<Record<string, string>> = {
+  queued: "Queued",
+  starting: "Starting",
+  running: "Running",
+  pausing: "Pausing",
+  paused: "Paused",
+  stopping: "Stopping",
+  stopped: "Stopped",
+  completed: "Completed",
+  failed: "Failed",
+  lost: "Lost",
+};
+
+/** A status message as a line of the list; null for what is not worth a line. */
+export function eventFrom(message: Envelope): Happening | null {
+  const data = message.data;
+  const base = {
+    key: `${message.seq ?? message.timestamp}-${said(data.event)}-${said(data.user_name)}`,
+    at: message.timestamp,
+    grave: false,
+  };
+  switch (data.event) {
+    case "status": {
+      const status = said(data.status);
+      return {
+        ...base,
+        what: STATUS_WORDS[status] ?? status,
+        more: [episode(data), said(data.stop_reason ?? data.reason)].filter(Boolean).join(", "),
+        grave: status === "failed" || status === "lost",
+      };
+    }
+    case "checkpoint":
+      return {
+        ...base,
+        what: "Checkpoint",
+        more: [episode(data), data.score === undefined ? "" : `score ${said(data.score)}`]
+          .filter(Boolean)
+          .join(", "),
+      };
+    case "evaluation":
+      return {
+        ...base,
+        what: "Evaluation",
+        more: [
+          typeof data.return_mean === "number" ? plain(data.return_mean) : "",
+          typeof data.return_se === "number" ? `± ${plain(data.return_se)}` : "",
+          typeof data.score === "number" ? `score ${data.score.toFixed(3)}` : "",
+          episode(data),
+        ]
+          .filter(Boolean)
+          .join(" "),
+      };
+    case "alert":
+      return { ...base, what: said(data.title) || "Alert", more: said(data.message), grave: true };
+    case "presence": {
+      const who = said(data.user_name);
+      if (!who || (data.action !== "joined" && data.action !== "left")) return null;
+      return { ...base, what: who, more: data.action === "joined" ? "is watching" : "left" };
+    }
+    case "control":
+      return {
+        ...base,
+        what: `Asked to ${said(data.verb) || ({ paused: "pause", stopped: "stop", running: "go on" }[said(data.wanted)] ?? said(data.wanted))}`,
+        more: said(data.by) ? `by ${said(data.by)}` : "",
+      };
+    case "phase":
+      return { ...base, what: said(data.phase ?? data.name) || "Phase", more: episode(data) };
+    default:
+      if (typeof data.event !== "string") return null;
+      return {
+        ...base,
+        what: data.event.charAt(0).toUpperCase() + data.event.slice(1).replaceAll("_", " "),
+        more: said(data.message) || episode(data),
+      };
+  }
+}
+
+/** What the session itself tells of the time before this page was opened, newest first. */
+export function fromSession(session: Session): Happening[] {
+  const found: Happening[] = [];
+  const add = (at: string | null | undefined, what: string, more: string, grave = false): void => {
+    if (at) found.push({ key: `own-${what}`, at, what, more, grave });
+  };
+  if (session.end_time !== null) {
+    add(
+      session.end_time,
+      STATUS_WORDS[session.status] ?? session.status,
+      [`at episode ${whole(session.current_episode)}`, session.stop_reason ?? ""].filter(Boolean).join(", "),
+      session.status === "failed",
+    );
+  }
+  add(session.start_time, "Started", session.algorithm);
+  if (session.created_at !== session.start_time) add(session.created_at, "Created", "");
+  return found;
+}
