@@ -1,0 +1,191 @@
+"""What cannot work, said before the server starts."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from grandstand.settings.fields import SAMPLE_SECRETS, Settings
+from grandstand.settings.layers import extra, lookup, shown, walk
+
+SHORTEST_SECRET = 32
+"""Characters: HMAC-SHA256 wants a key at least as long as its output (RFC 7518, 3.2)."""
+
+_ORIGIN = re.compile(r"^https?://[^/\s]+$")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something wrong with the settings.
+
+    Attributes:
+        severity: an "error" keeps the server from starting, a "warning" does not.
+        path: the setting it is about, dotted; empty where it is about none.
+        message: a sentence that says what to do.
+    """
+
+    severity: Literal["error", "warning"]
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.severity}: {self.path + ': ' if self.path else ''}{self.message}"
+
+
+def check(settings: Settings, *, strict: bool = False) -> list[Problem]:
+    """What cannot work (errors) and what may surprise (warnings).
+
+    Args:
+        settings: what to judge; nothing is opened, only folders are looked at.
+        strict: a variable in the environment that sets nothing is an error, not a warning.
+    """
+    problems = [problem for rule in _RULES for problem in rule(settings)]
+    severity: Literal["error", "warning"] = "error" if strict else "warning"
+    problems += [Problem(severity, "", sentence) for sentence in settings._unknown]
+    return sorted(problems, key=lambda problem: problem.severity != "error")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether listening on `host` reaches no other machine."""
+    if host.lower() in ("localhost", "ip6-localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _auth(settings: Settings) -> Iterator[Problem]:
+    security = settings.security
+    key = security.jwt_secret_key.get_secret_value() if security.jwt_secret_key else ""
+    path = "security.jwt_secret_key"
+    make_one = (
+        'python -c "import secrets; print(secrets.token_urlsafe(48))" makes one; set it as '
+        "JWT_SECRET_KEY."
+    )
+    if key in SAMPLE_SECRETS:
+        if security.enable_auth:
+            yield Problem("error", path, f"this key stands in published examples. {make_one}")
+        else:
+            yield Problem("warning", path, "this key stands in published examples; it is not used.")
+    elif security.enable_auth and not key:
+        yield Problem("error", path, f"auth is on, but there is no key to sign with. {make_one}")
+    elif security.enable_auth and len(key) < SHORTEST_SECRET:
+        yield Problem(
+            "error",
+            path,
+            f"this key has {len(key)} characters and needs {SHORTEST_SECRET}. {make_one}",
+        )
+    exposed = not is_loopback(settings.host) and not security.enable_auth
+    if exposed and not security.allow_public_without_auth:
+        yield Problem(
+            "error",
+            "host",
+            f"{settings.host} can be reached from other machines while auth is off. Turn "
+            "security.enable_auth on, listen on 127.0.0.1, or, in a closed network, set "
+            "security.allow_public_without_auth=true.",
+        )
+
+
+def _origins(settings: Settings) -> Iterator[Problem]:
+    for origin in settings.security.cors_origins:
+        if origin != "*" and not _ORIGIN.match(origin):
+            yield Problem(
+                "error",
+                "security.cors_origins",
+                f"{origin!r} is no origin: write scheme and host, without a path or a slash at "
+                "the end, like https://example.com.",
+            )
+
+
+def _backends(settings: Settings) -> Iterator[Problem]:
+    database = settings.database
+    if not database.enabled:
+        yield Problem(
+            "warning",
+            "database.enabled",
+            "off: records go to a temporary file and are gone when the server ends.",
+        )
+    elif database.url:
+        scheme = database.url.partition(":")[0].partition("+")[0]
+        if scheme in ("postgres", "postgresql"):
+            yield Problem(
+                "error",
+                "database.url",
+                "PostgreSQL comes in a later version and this one stores in SQLite. Unset "
+                "DATABASE_URL, or set it to sqlite:///path/to/file.db.",
+            )
+        elif scheme != "sqlite" or "://" not in database.url:
+            yield Problem(
+                "error",
+                "database.url",
+                f"{shown(database.url)} is not understood; write sqlite:///path/to/file.db.",
+            )
+    if settings.redis.active:
+        yield Problem(
+            "error",
+            "redis.url" if settings.redis.url else "redis.enabled",
+            "Redis comes in a later version; one server process needs none. Unset REDIS_URL, or "
+            "set redis.enabled to false.",
+        )
+    if settings._processes > 1:
+        yield Problem(
+            "error",
+            "",
+            f"WEB_CONCURRENCY asks for {settings._processes} server processes, but live messages "
+            "travel inside one process until Redis is supported. Unset it: one process serves "
+            "thousands of spectators.",
+        )
+    if settings.training.launcher != "local":
+        yield Problem(
+            "error",
+            "training.launcher",
+            f"{settings.training.launcher!r} is not in this version; write local.",
+        )
+
+
+def _folders(settings: Settings) -> Iterator[Problem]:
+    folders = {"data_storage_path": settings.data_storage_path}
+    if settings.models_dir:
+        folders["models_dir"] = settings.models_dir
+    if settings.log_file:
+        folders["log_file"] = settings.log_file.parent
+    for path, folder in folders.items():
+        place = _nearest(folder)
+        if not place.is_dir():
+            yield Problem("error", path, f"{place} is a file, so no folder can be made there.")
+        elif not os.access(place, os.W_OK | os.X_OK):
+            yield Problem(
+                "error", path, f"{place} may not be written to; choose another, or change its mode."
+            )
+    scenarios = settings.training.scenarios_dir
+    if scenarios is not None and not scenarios.is_dir():
+        yield Problem("error", "training.scenarios_dir", f"there is no folder {scenarios}.")
+
+
+def _nearest(folder: Path) -> Path:
+    """`folder`, or the closest thing above it that exists."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return folder
+
+
+def _later(settings: Settings) -> Iterator[Problem]:
+    plain = Settings()
+    for path, field in walk():
+        if extra(field).get("later") and lookup(settings, path) != lookup(plain, path):
+            yield Problem("warning", path, "is understood, but has no effect in this version yet.")
+
+
+_RULES: tuple[Callable[[Settings], Iterator[Problem]], ...] = (
+    _auth,
+    _origins,
+    _backends,
+    _folders,
+    _later,
+)
