@@ -1,0 +1,193 @@
+"""The command line. Everything heavy is imported by the command that needs it."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from grandstand.errors import GrandstandError
+
+if TYPE_CHECKING:
+    from grandstand.settings import Settings
+
+CANNOT_START = 2
+"""Exit code when something the user can mend keeps a command from running."""
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Train agents, record what they report, watch and steer them live.",
+)
+config_app = typer.Typer(no_args_is_help=True, help="Show the settings, or check them.")
+app.add_typer(config_app, name="config")
+
+
+class LogFormat(StrEnum):
+    """How log lines look."""
+
+    console = "console"
+    json = "json"
+
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="Settings file: .json, .yaml or .toml."),
+]
+Host = Annotated[str | None, typer.Option(help="Address to listen on.")]
+Port = Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")]
+DataDir = Annotated[
+    Path | None, typer.Option("--data-dir", help="Folder for everything the server writes.")
+]
+LogLevel = Annotated[str | None, typer.Option(help="Least important level that is logged.")]
+LogFormatOption = Annotated[LogFormat | None, typer.Option(help="Lines for people or machines.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Log everything.")]
+
+
+@app.command()
+def serve(
+    config: ConfigFile = None,
+    host: Host = None,
+    port: Port = None,
+    data_dir: DataDir = None,
+    log_level: LogLevel = None,
+    log_format: LogFormatOption = None,
+    debug: Debug = False,
+) -> None:
+    """Run the server and its page until Ctrl-C."""
+    _serve(_settings(config, host, port, data_dir, log_level, log_format, debug), demo=False)
+
+
+@app.command()
+def demo(
+    config: ConfigFile = None,
+    host: Host = None,
+    port: Port = None,
+    data_dir: DataDir = None,
+    log_level: LogLevel = None,
+    log_format: LogFormatOption = None,
+    debug: Debug = False,
+) -> None:
+    """Run the server with trainings to look at, slowed down so there is something to see.
+
+    The training part (PyTorch) is installed first where it is missing. Started again, it goes on
+    with what is unfinished.
+    """
+    _serve(_settings(config, host, port, data_dir, log_level, log_format, debug), demo=True)
+
+
+@config_app.command("show")
+def config_show(config: ConfigFile = None) -> None:
+    """Print every setting, its value (secrets hidden) and where it came from."""
+    from grandstand.settings import describe, load_settings
+
+    rows = describe(load_settings(config))
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    for path, value, source in rows:
+        typer.echo(f"{path:<{widths[0]}}  {value:<{min(widths[1], 40)}}  {source}")
+
+
+@config_app.command("check")
+def config_check(config: ConfigFile = None) -> None:
+    """Say what cannot work; exit code 0 when the server would start."""
+    from grandstand.settings import check, load_settings
+
+    problems = check(load_settings(config), strict=True)
+    for problem in problems:
+        typer.echo(str(problem), err=True)
+    if any(problem.severity == "error" for problem in problems):
+        raise typer.Exit(CANNOT_START)
+    typer.echo("The settings are fine.")
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    from importlib.metadata import version as installed
+
+    typer.echo(f"grandstand {installed('grandstand')}")
+
+
+def main() -> None:
+    """Entry point: expected failures become one or two sentences and exit code 2."""
+    try:
+        app()
+    except GrandstandError as error:
+        _refuse(f"{error.message}\n{error.detail}".strip())
+
+
+def _settings(
+    config: Path | None,
+    host: str | None,
+    port: int | None,
+    data_dir: Path | None,
+    log_level: str | None,
+    log_format: LogFormat | None,
+    debug: bool,
+) -> Settings:
+    from grandstand.settings import load_settings
+
+    flags = {
+        "host": host,
+        "port": port,
+        "data_storage_path": data_dir,
+        "log_level": log_level,
+        "log_format": log_format.value if log_format else None,
+        "debug": True if debug else None,
+    }
+    return load_settings(config, flags=flags)
+
+
+def _serve(settings: Settings, demo: bool) -> None:
+    """Check, say where the server is, and run it until it is told to stop."""
+    import logging
+
+    from grandstand import logs
+    from grandstand.settings import check
+
+    problems = check(settings)
+    errors = [problem for problem in problems if problem.severity == "error"]
+    if errors:
+        _refuse("\n".join(f"{p.path + ': ' if p.path else ''}{p.message}" for p in errors))
+    logs.configure(settings)
+    for problem in problems:
+        where = f"{problem.path}: " if problem.path else ""
+        logging.getLogger("grandstand.settings").warning("%s%s", where, problem.message)
+
+    from grandstand.web.server import serve as run
+
+    try:
+        run(settings, demo=demo, on_ready=_ready)
+    except OSError as error:
+        if error.errno not in (errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL):
+            raise
+        _refuse(_no_address(settings, error.errno))
+
+
+def _ready(url: str) -> None:
+    typer.echo(f"Grandstand is at {url}  (Ctrl-C stops it)")
+    sys.stdout.flush()
+
+
+def _no_address(settings: Settings, code: int) -> str:
+    """Why the server cannot listen where it was told to, and what to do."""
+    where = f"{settings.host}:{settings.port}"
+    if code == errno.EADDRINUSE:
+        return (
+            f"Port {settings.port} is taken: another program (perhaps another Grandstand) listens "
+            f"at {where}. Stop it, or choose another port: --port {settings.port + 1} "
+            f"(make run PORT={settings.port + 1}), or --port 0 for any free one."
+        )
+    if code == errno.EACCES:
+        return f"This user may not listen at {where}; ports from 1024 on are open to everybody."
+    return f"This machine has no address {settings.host}; --host 127.0.0.1 is always there."
+
+
+def _refuse(sentence: str) -> NoReturn:
+    typer.echo(sentence, err=True)
+    raise SystemExit(CANNOT_START)

@@ -1,0 +1,32 @@
+"""What every kind of test may lean on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+OURS = ("GRANDSTAND_", "TRAINING_METRICS_")
+SHORT = {
+    "CORS_ORIGINS",
+    "DATABASE_URL",
+    "DATA_STORAGE_PATH",
+    "GAME_SERVER_URL",
+    "JWT_SECRET_KEY",
+    "MAX_CONNECTIONS_PER_SESSION",
+    "REDIS_URL",
+    "WEB_CONCURRENCY",
+}
+
+
+@pytest.fixture(autouse=True, scope="session")
+def plain_environment() -> Iterator[None]:
+    """Settings from the developer's shell do not reach the tests, nor the servers they start."""
+    taken = {
+        name: os.environ.pop(name)
+        for name in list(os.environ)
+        if name.startswith(OURS) or name in SHORT
+    }
+    yield
+    os.environ.update(taken)
