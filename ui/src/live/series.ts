@@ -127,6 +127,19 @@ export class Series {
     return value;
   }
 
+  /** How much of the x axis one bucket from the store covers; 0 while there are too few to say. */
+  #bucketWidth(): number {
+    const x = this.#base.x;
+    if (x.length < 16) return 0;
+    return ((x[x.length - 1] ?? 0) - (x[0] ?? 0)) / (x.length - 1);
+  }
+
+  /** Buckets that a stretch of length `span` should have to look like the rest. */
+  bucketsIn(span: number): number {
+    const width = this.#bucketWidth();
+    return width > 0 ? Math.max(1, Math.ceil(span / width)) : Infinity;
+  }
+
   /** Everything as plain arrays, cached until something changes. */
   drawn(): Drawn {
     if (this.#drawn !== null) return this.#drawn;
@@ -135,9 +148,23 @@ export class Series {
     const mean = Array.from(base.mean);
     const min = Array.from(base.min);
     const max = Array.from(base.max);
+    const width = this.#bucketWidth();
+    let opened = -Infinity;
+    let count = 0;
     this.#tail.each((px, value) => {
       // A run that was rewound would draw a line backwards; the store's answer shows it rightly.
       if (x.length > 0 && px < (x[x.length - 1] ?? px)) return;
+      if (count > 0 && px - opened < width) {
+        // As wide as the store's buckets, or the live end would look wilder than the rest.
+        const at = x.length - 1;
+        count += 1;
+        mean[at] = (mean[at] ?? 0) + (value - (mean[at] ?? 0)) / count;
+        min[at] = Math.min(min[at] ?? value, value);
+        max[at] = Math.max(max[at] ?? value, value);
+        return;
+      }
+      opened = px;
+      count = 1;
       x.push(px);
       mean.push(value);
       min.push(value);

@@ -7,6 +7,8 @@ export interface Known {
   readonly unit?: Unit;
   /** Series hue 1…8: the same metric has the same one wherever it is drawn. */
   readonly hue?: number;
+  /** A schedule or a record, not a noisy measure: drawn as it is, never smoothed. */
+  readonly exact?: boolean;
 }
 
 /** Fields of a metrics record that are not curves: counters, identity, clocks. */
@@ -27,7 +29,7 @@ export const NOT_CURVES: ReadonlySet<string> = new Set([
 
 const KNOWN: Readonly<Record<string, Known>> = {
   average_reward: { label: "average of 10", hue: 1 },
-  best_reward: { label: "best", hue: 3 },
+  best_reward: { label: "best", hue: 3, exact: true },
   current_reward: { label: "each episode", hue: 1 },
   episode_length: { label: "episode length", hue: 3 },
   avg_duration: { label: "average of 10", unit: "months", hue: 3 },
@@ -43,9 +45,9 @@ const KNOWN: Readonly<Record<string, Known>> = {
   loss_value: { label: "loss", hue: 4 },
   value_loss: { label: "value", hue: 4 },
   policy_loss: { label: "policy", hue: 6 },
-  learning_rate: { label: "learning rate", hue: 8 },
+  learning_rate: { label: "learning rate", hue: 8, exact: true },
   entropy: { label: "entropy", hue: 7 },
-  epsilon: { label: "epsilon", hue: 7 },
+  epsilon: { label: "epsilon", hue: 7, exact: true },
   actions_per_second: { label: "actions", unit: "rate", hue: 8 },
   frames_per_second: { label: "frames", unit: "rate", hue: 2 },
   steps_per_second: { label: "steps", unit: "rate", hue: 8 },
@@ -86,12 +88,13 @@ export function about(name: string): Required<Known> {
   return {
     label: own?.label ?? (level ? `${LEVELS[level] ?? words(level)} ${spoken}` : spoken),
     unit: own?.unit ?? byLeaf?.unit ?? "plain",
-    // The Strategist's curves move three hues on, away from the Executor's.
+    exact: own?.exact ?? byLeaf?.exact ?? false,
+    // The Strategist's curves move four hues on, away from the Executor's.
     hue:
       own?.hue ??
       (byLeaf?.hue === undefined
         ? (Math.abs(hash) % 8) + 1
-        : ((byLeaf.hue - 1 + (level === "high" ? 3 : 0)) % 8) + 1),
+        : ((byLeaf.hue - 1 + (level === "high" ? 4 : 0)) % 8) + 1),
   };
 }
 

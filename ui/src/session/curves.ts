@@ -5,7 +5,7 @@
 
 import { ApiError, getSeries } from "../api/server";
 import type { Axis, Metrics } from "../api/types";
-import { SeriesSet } from "../live";
+import { SeriesSet, type Series } from "../live";
 import { NOT_CURVES } from "./catalogue";
 import { numbersOf } from "./figures";
 
@@ -120,15 +120,19 @@ export class Curves {
     if (this.#loading !== null) return;
     if (this.overview.buckets > TOO_MANY) return this.load();
     let from = Infinity;
+    let densest: Series | null = null;
     for (const series of this.overview.series.values()) {
       if (series.buckets > 0) from = Math.min(from, series.exactThrough);
+      if (series.buckets > (densest?.buckets ?? 0)) densest = series;
     }
-    if (!Number.isFinite(from)) return this.load();
+    if (!Number.isFinite(from) || densest === null) return this.load();
+    const span = (densest.drawn().x.at(-1) ?? from) - from;
+    const maxPoints = Math.min(BUCKETS, Math.max(2, densest.bucketsIn(span)));
     try {
       const answer = await getSeries(this.#sessionId, {
         x: this.axis,
         from,
-        maxPoints: 64,
+        maxPoints,
       });
       if (this.#loading !== null) return;
       this.overview.take(answer.series, answer.last_seq, from);

@@ -50,7 +50,7 @@ export function choices(decision: Decision): Choice[] {
     note: Number.isFinite(income)
       ? `€\u00a0${whole(Number(value) * income)}`
       : qs.length === given.length
-        ? plain(numberFrom(qs[i]))
+        ? numberFrom(qs[i]).toFixed(2)
         : "",
   }));
   if (household) return all.sort((a, b) => ORDER.indexOf(a.name) - ORDER.indexOf(b.name));

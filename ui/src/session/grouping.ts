@@ -5,7 +5,9 @@ import { about, leaf, NOT_CURVES, prefix, title, type Unit } from "./catalogue";
 export interface Line {
   readonly name: string;
   readonly label: string;
+  readonly unit: Unit;
   readonly hue: number;
+  readonly exact: boolean;
   readonly dash: boolean;
   /** Drawn against the right-hand axis, because its size has nothing to do with the others'. */
   readonly right: boolean;
@@ -16,7 +18,6 @@ export interface Line {
 export interface Group {
   readonly id: string;
   readonly title: string;
-  readonly unit: Unit;
   readonly lines: readonly Line[];
 }
 
@@ -46,11 +47,9 @@ const RULES: readonly Rule[] = [
     takes: [/^learning_rate$/, /^entropy$/, /^epsilon$/, /^temperature$/],
     right: /^(entropy|epsilon|temperature)$/,
   },
-  {
-    id: "update",
-    title: "Update health",
-    takes: [/^(approx_)?kl$/, /^clip_fraction$/, /^explained_variance$/],
-  },
+  { id: "kl", title: "KL divergence", takes: [/^(approx_)?kl(_divergence)?$/] },
+  { id: "clip", title: "Clip fraction", takes: [/^clip_frac(tion)?$/] },
+  { id: "explained", title: "Explained variance", takes: [/^explained_var(iance)?$/] },
   { id: "gradient", title: "Gradient norm", takes: [/(^|_)grad(ient)?(_norm)?(s)?($|_)/] },
   { id: "speed", title: "Speed", takes: [/^(actions|frames|steps|episodes)_per_second$/] },
   { id: "memory", title: "Memory", takes: ["memory_usage_mb"] },
@@ -58,6 +57,14 @@ const RULES: readonly Rule[] = [
 
 /** At most this many lines in a card; more go to a card of the same title. */
 const LINES_A_CARD = 6;
+/** From more lines than this on, levels of several measures are shown measure by measure. */
+const CROWD = 3;
+
+/** The Executor before the Strategist, as the eye meets them; then by name. */
+function bySeniority(a: string, b: string): number {
+  const rank = (name: string): number => ({ low: 0, high: 1 })[prefix(name)] ?? 2;
+  return rank(a) - rank(b) || a.localeCompare(b);
+}
 
 function takes(rule: Rule, name: string): number {
   const at = rule.takes.findIndex((what) =>
@@ -81,6 +88,8 @@ function lines(names: readonly string[], all: ReadonlySet<string>, right?: RegEx
     return {
       name,
       label: known.label,
+      unit: known.unit,
+      exact: known.exact,
       hue,
       dash,
       right: mixed && right.test(leaf(name)),
@@ -109,7 +118,6 @@ export function groups(names: readonly string[]): Group[] {
       found.push({
         id: i === 0 ? id : `${id}-${i / LINES_A_CARD + 1}`,
         title: name,
-        unit: about(part[0] ?? "").unit,
         lines: lines(part, all, right),
       });
     }
@@ -118,10 +126,18 @@ export function groups(names: readonly string[]): Group[] {
     const members = [...left]
       .map((name) => ({ name, rank: takes(rule, name) }))
       .filter((m) => m.rank >= 0)
-      .sort((a, b) => a.rank - b.rank || a.name.localeCompare(b.name))
+      .sort((a, b) => a.rank - b.rank || bySeniority(a.name, b.name))
       .map((m) => m.name);
     if (members.length === 0) continue;
     for (const name of members) left.delete(name);
+    const leaves = [...new Set(members.map(leaf))];
+    if (members.length > CROWD && leaves.length > 1 && members.some((n) => prefix(n) !== "")) {
+      // Two levels with several measures each: one card a measure keeps their sizes apart.
+      for (const one of leaves) {
+        add(`${rule.id}/${one}`, title(one), members.filter((n) => leaf(n) === one));
+      }
+      continue;
+    }
     const name = rule.id === "schedule" ? scheduleTitle(members) : rule.title;
     add(rule.id, name, members, rule.right);
   }

@@ -6,6 +6,7 @@ import { faded, token } from "../look/hues";
 import type { SeriesSet } from "../live";
 import { short } from "../words/numbers";
 import type { Group, Line } from "./grouping";
+import { clockTicks, logTicks, symlogTicks } from "./ticks";
 import { smoothed } from "./smoothing";
 
 type Column = (number | null | undefined)[];
@@ -88,7 +89,8 @@ export function plotted(
   for (const line of group.lines) {
     const own = set.get(line.name).drawn();
     const behind = backdrops ? set.get(line.backdrop).drawn() : null;
-    const main = gaps(smoothed(own.x, own.mean, smoothing, width));
+    const amount = line.exact ? 0 : smoothing;
+    const main = gaps(smoothed(own.x, own.mean, amount, width));
     own.mean.forEach((v, i) => {
       if (!Number.isFinite(v)) broken.push(own.x[i] ?? 0);
     });
@@ -107,7 +109,7 @@ export function plotted(
       const high = gaps(behind.max);
       limits.extremes(inside(behind.x, low), inside(behind.x, high));
       if (low.some((v) => v !== null && v !== undefined && v <= 0)) positive = false;
-      const raw = smoothing > 0 || line.backdrop !== line.name ? gaps(behind.mean) : [];
+      const raw = amount > 0 || line.backdrop !== line.name ? gaps(behind.mean) : [];
       const empty: Column = new Array<null>(behind.x.length).fill(null);
       tables.push({ x: behind.x, columns: [raw.length > 0 ? raw : empty, high, low] });
     } else {
@@ -148,7 +150,7 @@ export interface Drawing {
   readonly onHover: (index: number | null) => void;
 }
 
-const FONT = '10.5px "JetBrains Mono Variable", ui-monospace, monospace';
+const FONT = '11px "JetBrains Mono Variable", ui-monospace, monospace';
 
 function seriesOf(line: Line): uPlot.Series[] {
   const hue = (): string => token(`s${line.hue}`);
@@ -188,8 +190,14 @@ function yScale(drawing: Drawing, side: "left" | "right"): uPlot.Scale {
   return drawing.positive ? { distr: 3, range } : { distr: 4, asinh: 1, range };
 }
 
-function yAxis(scale: string, side: 1 | 3, grid: boolean): uPlot.Axis {
+function yAxis(scale: string, side: 1 | 3, grid: boolean, drawing: Drawing): uPlot.Axis {
+  const logarithmic = {
+    splits: (_u: uPlot, _axis: number, low: number, high: number): number[] =>
+      drawing.positive ? logTicks(low, high) : symlogTicks(low, high),
+    filter: (_u: uPlot, splits: number[]): number[] => splits,
+  };
   return {
+    ...(drawing.log ? logarithmic : {}),
     scale,
     side,
     size: 48,
@@ -232,12 +240,11 @@ export function options(drawing: Drawing, width: number, height: number): uPlot.
         grid: { show: false },
         ticks: { show: false },
         space: 64,
-        ...(drawing.axis === "time"
-          ? {}
-          : { values: (_u: uPlot, splits: number[]) => splits.map(short) }),
+        values: (_u: uPlot, splits: number[]) =>
+          drawing.axis === "time" ? clockTicks(splits) : splits.map(short),
       },
-      yAxis("y", 3, true),
-      ...(hasRight ? [yAxis("right", 1, false)] : []),
+      yAxis("y", 3, true, drawing),
+      ...(hasRight ? [yAxis("right", 1, false, drawing)] : []),
     ],
     cursor: {
       sync: { key: "curves", scales: ["x", null] },

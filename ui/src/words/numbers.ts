@@ -37,13 +37,14 @@ export function whole(value: number): string {
 export function short(value: number): string {
   const size = Math.abs(value);
   const sign = value < 0 ? "−" : "";
-  const trimmed = (n: number): string => (n < 10 ? n.toFixed(1).replace(/\.0$/, "") : n.toFixed(0));
+  const trimmed = (n: number): string => (n < 100 ? n.toFixed(1).replace(/\.0$/, "") : n.toFixed(0));
   if (size >= 1e9) return `${sign}${trimmed(size / 1e9)}G`;
   if (size >= 1e6) return `${sign}${trimmed(size / 1e6)}M`;
   if (size >= 1e4) return `${sign}${trimmed(size / 1e3)}k`;
   if (size >= 1e3) return `${sign}${trimmed(size / 1e3)}k`;
   if (size >= 10 || Number.isInteger(value)) return sign + size.toFixed(0);
-  return sign + size.toPrecision(2).replace(/\.?0+$/, "");
+  const text = size >= 1 ? size.toFixed(2).replace(/0+$/, "") : size.toPrecision(3).replace(/0+$/, "");
+  return sign + (text.length > 6 ? size.toExponential(1).replace(".0e", "e") : text);
 }
 
 /** A stretch of time: `0:41`, `12:08`, `3 h 05`, `2 d 4 h`. */

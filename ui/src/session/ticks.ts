@@ -1,0 +1,56 @@
+/** Where axis marks lie and what they say, for clocks and logarithms. */
+
+const DAY_S = 86_400;
+
+/** Times of day of epoch seconds; dates where the axis covers more than a day. */
+export function clockTicks(splits: readonly number[]): string[] {
+  const span = (splits.at(-1) ?? 0) - (splits[0] ?? 0);
+  const step = (splits[1] ?? 0) - (splits[0] ?? 0);
+  return splits.map((seconds) => {
+    const moment = new Date(seconds * 1000);
+    if (span > 2 * DAY_S) {
+      return moment.toLocaleDateString("en-GB", { day: "numeric", month: "short" });
+    }
+    const withSeconds = step > 0 && step < 60;
+    return moment.toLocaleTimeString("en-GB", {
+      hour: "2-digit",
+      minute: "2-digit",
+      ...(withSeconds ? { second: "2-digit" } : {}),
+    });
+  });
+}
+
+/** Marks of a logarithmic axis from `low` to `high` (both above 0): decades, and 2 and 5 when few. */
+export function logTicks(low: number, high: number): number[] {
+  const from = Math.floor(Math.log10(low));
+  const to = Math.ceil(Math.log10(high));
+  const decades = to - from;
+  const parts = decades <= 2 ? [1, 2, 5] : [1];
+  const every = Math.max(1, Math.ceil(decades / 6));
+  const found: number[] = [];
+  for (let power = from; power <= to; power += every) {
+    for (const part of parts) {
+      const mark = part * 10 ** power;
+      if (mark >= low && mark <= high) found.push(mark);
+    }
+  }
+  if (found.length >= 2) return found;
+  return [low, Math.sqrt(low * high), high];
+}
+
+/** Marks of an axis that is logarithmic away from zero on both sides: 0 and ± powers of ten. */
+export function symlogTicks(low: number, high: number): number[] {
+  const powers = (limit: number): number[] => {
+    const top = Math.floor(Math.log10(Math.max(1, limit)));
+    const every = Math.max(1, Math.ceil(top / 3));
+    const found: number[] = [];
+    for (let power = top; power > 0; power -= every) found.push(10 ** power);
+    return found.reverse();
+  };
+  const found = [
+    ...powers(-low).map((v) => -v).reverse(),
+    0,
+    ...powers(high),
+  ].filter((v) => v >= low && v <= high);
+  return found.length >= 2 ? found : [low, (low + high) / 2, high];
+}
