@@ -1,0 +1,418 @@
+"""Two-level PPO on the household: a Strategist sets goals, an Executor splits each month's income.
+
+After HiPPO (Li et al., Sub-policy adaptation for hierarchical reinforcement learning, arXiv
+1906.05862) and the semi-MDP view of DAC (Zhang and Whiteson, arXiv 1904.12691). Every `high_period`
+months, counted from the start of its episode, a household's Strategist sets a goal; the Executor sees
+the goal beside its own inputs and is paid a little for keeping to it. Both levels learn from the same
+fresh rollout, so nothing is stale and nothing needs relabelling. `two_levels=False` is flat PPO: the
+same Executor without goals.
+
+One turn of the iterator is one update: live `rollout_months` in every household (`_roll`), estimate
+advantages and learn (`_learn`), report. Everything random comes from two places, the households' own
+counters and one torch generator, so a state taken between two updates continues exactly.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from grandstand.errors import Conflict
+from grandstand.model.scenarios import Scenario, scenario_hash
+from grandstand.train import household_kernels as kernels
+from grandstand.train.episodes import EpisodeBook
+from grandstand.train.household_kernels import AGGREGATES, FINISHED, GOALS, INPUTS, Records
+from grandstand.train.household_numbers import Household, spread_seed
+from grandstand.train.policy import agent_file, write_whole
+from grandstand.train.ppo import Level, PPOSettings
+from grandstand.train.trainer import DecisionColumns, Update
+
+START_BIAS = (0.5, 0.3)
+"""Where the Executor's two numbers start: half the surplus invested, three tenths consumed."""
+GOAL_BIAS = (0.5, 0.5, 0.5)
+CONFIDENT_WITHIN = 0.25
+
+
+def default_environments(num_episodes: int) -> int:
+    """Households side by side: a power of two from 4 to 512, some sixty episodes for each.
+
+    Few episodes want few environments: updates, not rows, are what a short run lacks.
+    """
+    return 1 << min(max(int(math.log2(max(num_episodes / 60.0, 1.0))), 2), 9)
+
+
+class HouseholdTrainer:
+    """Trains a policy on a household scenario; see the module.
+
+    Attributes:
+        scenario: with all overrides applied.
+        num_episodes: episodes to count before the iteration ends.
+        executor, strategist: the two levels; the second is None for flat PPO.
+        step, updates: environment steps and updates so far.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        *,
+        seed: int = 0,
+        two_levels: bool = True,
+        start_bias: tuple[float, float] = START_BIAS,
+    ) -> None:
+        torch.set_num_threads(1)  # the networks are too small to share, and the server wants the rest
+        config = scenario.training
+        self.scenario = scenario
+        self.num_episodes = config.num_episodes
+        self.household = Household(scenario)
+        self.generator = torch.Generator().manual_seed(spread_seed(seed))
+        self.count = config.environments or default_environments(config.num_episodes)
+        self.months = config.rollout_months or 60
+        self.mixing = config.intrinsic_weight if two_levels else 0.0
+        self.executor = Level(
+            INPUTS + (GOALS if two_levels else 0),
+            2,
+            config.hidden_size,
+            self._settings(config.learning_rate_low),
+            bias=start_bias,
+            log_std=-0.7,
+            generator=self.generator,
+        )
+        self.strategist: Level | None = None
+        if two_levels:
+            self.strategist = Level(
+                INPUTS + AGGREGATES,
+                GOALS,
+                config.hidden_size,
+                self._settings(config.learning_rate_high),
+                bias=GOAL_BIAS,
+                log_std=-1.0,
+                generator=self.generator,
+            )
+        self.envs: Records = self.household.envs(self.count, spread_seed(seed))
+        kernels.begin_anywhere(self.household.rules, self.envs)
+        self.book = EpisodeBook(config.num_episodes, with_goals=two_levels)
+        self.step = 0
+        self.updates = 0
+        self.elapsed_seconds = 0.0
+        self.best_mean = -math.inf
+        self.best_step = 0
+        self.best_weights: dict[str, Any] | None = None
+        self._make_buffers()
+
+    def _settings(self, learning_rate: float) -> PPOSettings:
+        config = self.scenario.training
+        return PPOSettings(
+            learning_rate=learning_rate,
+            epochs=config.epochs,
+            minibatches=config.minibatches,
+            clip=config.clip,
+            max_gradient_norm=config.max_gradient_norm,
+            entropy_coefficient=config.entropy_coefficient,
+        )
+
+    def _make_buffers(self) -> None:
+        """Room for one rollout: (T, N) a month and household, (T * N,) a decision."""
+        months, count = self.months, self.count
+        size = INPUTS + (GOALS if self.strategist else 0)
+        self._inputs = torch.zeros(months + 1, count, size)
+        self._z = torch.zeros(months, count, 2)
+        self._rewards = np.zeros((months, count), np.float32)
+        self._high_rewards = np.zeros((months, count), np.float32)
+        self._ended = np.zeros((months, count), np.int64)
+        self._rows = np.full((months, count), -1, np.int64)
+        self._due = np.zeros(count, np.int64)
+        self._finished = np.zeros(months * count, FINISHED)
+        self._trace = np.zeros((months, 8))
+        rows = months * count if self.strategist else 0
+        self._high_inputs = torch.zeros(rows, INPUTS + AGGREGATES)
+        self._high_z = torch.zeros(rows, GOALS)
+        self._high_noise = torch.zeros(rows, GOALS)
+
+    # --- The loop ---------------------------------------------------------------------------------
+
+    @property
+    def episodes_done(self) -> int:
+        """Episodes counted so far."""
+        return self.book.count
+
+    def __iter__(self) -> Iterator[Update]:
+        return self
+
+    def __next__(self) -> Update:
+        """Live one rollout, learn from it, report it."""
+        if self.book.count >= self.num_episodes or self._out_of_patience():
+            raise StopIteration
+        began = perf_counter()
+        remaining = 1.0 - self.book.count / self.num_episodes
+        running = self.book.count + 1
+        noise, ended_count, decisions_count = self._roll()
+        lived = perf_counter() - began
+        scalars, values = self._learn(noise, decisions_count, remaining)
+        steps = self.months * self.count
+        self.step += steps
+        self.updates += 1
+        seconds = perf_counter() - began
+        finished = self._finished[:ended_count]
+        episodes = self.book.add(finished, self.elapsed_seconds, lived, self.months)
+        self.elapsed_seconds += seconds
+        self._remember_best(finished)
+        scalars["steps_per_second"] = steps / seconds
+        return Update(
+            update=self.updates,
+            step=self.step,
+            episodes=episodes,
+            scalars=scalars,
+            decisions=self._decisions(values, running, finished),
+        )
+
+    def _roll(self) -> tuple[Tensor, int, int]:
+        """Live `months` in every household; returns the Executor's noise and two counts."""
+        rules, calendar, envs = self.household.rules, self.household.months, self.envs
+        noise = torch.randn(self.months, self.count, 2, generator=self.generator)
+        self._spread: list[float] = self.executor.log_std.detach().exp().tolist()
+        seen, done, decided = self._inputs.numpy(), 0, 0
+        for t in range(self.months):
+            if self.strategist is not None:
+                decided += self._set_goals(self.strategist, t, decided)
+            kernels.look_low(rules, calendar, envs, seen[t])
+            z = self.executor.act(self._inputs[t], noise[t])
+            self._z[t] = z
+            done = kernels.rollout_month(
+                rules,
+                calendar,
+                envs,
+                z.numpy(),
+                self.mixing,
+                t,
+                self._rewards[t],
+                self._high_rewards[t],
+                self._ended[t],
+                self._finished,
+                done,
+                self._trace[t],
+            )
+        kernels.look_low(rules, calendar, envs, seen[self.months])
+        return noise, done, decided
+
+    def _set_goals(self, strategist: Level, t: int, first: int) -> int:
+        """Ask the Strategists whose period is over; returns how many there were."""
+        due: int = kernels.open_decisions(
+            self.household.rules,
+            self.household.months,
+            self.envs,
+            self._high_inputs.numpy(),
+            first,
+            self._rows[t],
+            self._due,
+        )
+        if due:
+            rows = slice(first, first + due)
+            noise = torch.randn(due, GOALS, generator=self.generator)
+            goals = strategist.act(self._high_inputs[rows], noise)
+            self._high_noise[rows] = noise
+            self._high_z[rows] = goals
+            kernels.set_goals(self.envs, self._due, due, goals.numpy())
+        return due
+
+    def _learn(
+        self, noise: Tensor, decided: int, remaining: float
+    ) -> tuple[dict[str, float], Tensor]:
+        """Advantages and updates of both levels; returns scalars and the Executor's values (T+1, N)."""
+        config = self.scenario.training
+        flat = self._inputs.flatten(0, 1)
+        values = self.executor.values(flat).view(self.months + 1, self.count)
+        advantages = torch.empty(self.months, self.count)
+        kernels.advantages(
+            self._rewards,
+            values.numpy(),
+            self._ended,
+            config.gamma_low,
+            config.gae_lambda_low,
+            advantages.numpy(),
+        )
+        rows = self.months * self.count
+        report = self.executor.learn(
+            flat[:rows],
+            self._z.flatten(0, 1),
+            noise.flatten(0, 1),
+            advantages.flatten(),
+            values[:-1].flatten(),
+            remaining=remaining,
+            generator=self.generator,
+        )
+        scalars = {f"low/{name}": value for name, value in report.items()}
+        if self.strategist is not None and decided:
+            report = self._learn_goals(self.strategist, decided, remaining)
+            scalars |= {f"high/{name}": value for name, value in report.items()}
+        return scalars, values
+
+    def _learn_goals(
+        self, strategist: Level, decided: int, remaining: float
+    ) -> dict[str, float]:
+        config = self.scenario.training
+        inputs = self._high_inputs[:decided]
+        last = torch.zeros(self.count, INPUTS + AGGREGATES)
+        kernels.look_high_all(
+            self.household.rules, self.household.months, self.envs, last.numpy()
+        )
+        values = strategist.values(inputs)
+        advantages = torch.zeros(decided)
+        kernels.period_advantages(
+            self._high_rewards,
+            self._rows,
+            self._ended,
+            values.numpy(),
+            strategist.values(last).numpy(),
+            config.gamma_high,
+            config.gae_lambda_high,
+            advantages.numpy(),
+        )
+        return strategist.learn(
+            inputs,
+            self._high_z[:decided],
+            self._high_noise[:decided],
+            advantages,
+            values,
+            remaining=remaining,
+            generator=self.generator,
+        )
+
+    # --- What is reported -------------------------------------------------------------------------
+
+    def _decisions(self, values: Tensor, running: int, finished: Records) -> DecisionColumns:
+        """The rollout of household 0; its episode's number is what it would get if it ended now."""
+        ends = finished["month"][finished["whole"] == 1]
+        episode = running + np.searchsorted(ends, np.arange(self.months))
+        trace = self._trace
+        scale = float(self.household.rules["reward_scale"][0]) * (1.0 - self.mixing)
+        to_come = values[:-1, 0].numpy().astype(np.float64) / max(scale, 1e-12) + trace[:, 7]
+        nothing = np.full(self.months, np.nan)
+        within = [math.erf(CONFIDENT_WITHIN / (one * math.sqrt(2.0))) for one in self._spread]
+        return DecisionColumns(
+            episode=np.minimum(episode, self.num_episodes),
+            month=trace[:, 4].astype(np.int64),
+            max_months=self.household.horizon,
+            invest=trace[:, 0].copy(),
+            save=trace[:, 1].copy(),
+            consume=trace[:, 2].copy(),
+            state_value=to_come,
+            goal_share=trace[:, 5].copy() if self.strategist else nothing,
+            goal_buffer=trace[:, 6].copy() if self.strategist else nothing,
+            cash_after=trace[:, 3].copy(),
+            confidence=np.full(self.months, math.prod(within)),
+        )
+
+    # --- Early stopping ---------------------------------------------------------------------------
+
+    def _out_of_patience(self) -> bool:
+        patience = self.scenario.training.patience_steps
+        return patience is not None and self.step - self.best_step >= patience
+
+    def _remember_best(self, finished: Records) -> None:
+        """Keep the weights with the best mean return; only where patience is asked for."""
+        if self.scenario.training.patience_steps is None:
+            return
+        totals = finished["total"][finished["whole"] == 1]
+        if len(totals) and float(totals.mean()) > self.best_mean:
+            self.best_mean, self.best_step = float(totals.mean()), self.step
+            self.best_weights = {name: level.weights() for name, level in self._levels().items()}
+
+    def _levels(self) -> dict[str, Level]:
+        if self.strategist is None:
+            return {"agent": self.executor}
+        return {"high_agent": self.strategist, "low_agent": self.executor}
+
+    # --- State ------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that an exact continuation needs: tensors and plain values, copies of their own."""
+        return {
+            "format": 1,
+            "scenario_hash": scenario_hash(self.scenario),
+            "versions": versions(),
+            "levels": {name: level.state_dict() for name, level in self._levels().items()},
+            "generator": self.generator.get_state(),
+            "envs": torch.from_numpy(self.envs.view(np.uint8).copy()),
+            "book": self.book.state_dict(),
+            "step": self.step,
+            "updates": self.updates,
+            "elapsed_seconds": self.elapsed_seconds,
+            "best": {
+                "mean": self.best_mean,
+                "step": self.best_step,
+                "weights": self.best_weights,
+            },
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from there.
+
+        Raises:
+            Conflict: the state is of another scenario or configuration, or was made with another
+                thread count or other versions, with which it would not continue exactly.
+        """
+        if state.get("format") != 1 or state["scenario_hash"] != scenario_hash(self.scenario):
+            raise Conflict(
+                "This state belongs to another scenario or configuration.",
+                code="state_mismatch",
+                detail="Continue with the scenario, overrides and episodes it was saved with.",
+            )
+        if state["versions"] != versions():
+            raise Conflict(
+                f"This state was made with {state['versions']}, here is {versions()}; "
+                "it would not continue exactly.",
+                code="state_mismatch",
+                detail="Install the same versions, or start a new training.",
+            )
+        for name, level in self._levels().items():
+            level.load_state_dict(state["levels"][name])
+        self.generator.set_state(state["generator"])
+        self.envs[:] = state["envs"].numpy().view(self.envs.dtype)
+        self.book.load_state_dict(state["book"])
+        self.step = state["step"]
+        self.updates = state["updates"]
+        self.elapsed_seconds = state["elapsed_seconds"]
+        best = state["best"]
+        self.best_mean, self.best_step = best["mean"], best["step"]
+        self.best_weights = best["weights"]
+
+    # --- Models -----------------------------------------------------------------------------------
+
+    def models(self) -> dict[str, dict[str, Any]]:
+        """The agents by file stem (`high_agent` and `low_agent`, or `agent`), ready to be saved.
+
+        After an early stop these are the best weights, else the ones as they are now.
+        """
+        chosen = {name: level.weights() for name, level in self._levels().items()}
+        if self.best_weights is not None and self._out_of_patience():
+            chosen = self.best_weights
+        scenario = self.scenario.to_mapping()
+        return {
+            name: agent_file(name, scenario, weights, episodes=self.book.count, step=self.step)
+            for name, weights in chosen.items()
+        }
+
+    def save_models(self, folder: Path, scenario_name: str) -> dict[str, Path]:
+        """Write the agents as `{scenario_name}_{stem}.pt`; returns the paths by stem."""
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = {}
+        for stem, content in self.models().items():
+            paths[stem] = folder / f"{scenario_name}_{stem}.pt"
+            write_whole(paths[stem], content)
+        return paths
+
+
+def versions() -> dict[str, str | int]:
+    """What an exact continuation depends on besides the state."""
+    return {
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "threads": torch.get_num_threads(),
+    }

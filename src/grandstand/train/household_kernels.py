@@ -1,0 +1,614 @@
+"""The household's arithmetic, compiled: what a month does, what a learner sees and is paid.
+
+Everything compiled lives in this one file because numba's on-disk cache watches only the file a
+function stands in; spread over two files, a changed rule could go on living in an old kernel.
+
+Shapes: `rules` is a one-element array of `RULES`, `months` an array of `MONTH` with rows 0..H+1 (row
+k belongs to month k), `envs` an array of `ENV` with one element a household. Money is in euros,
+rewards are in the task's units (thousandths of weighted euros), shares are of the month's income.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+F = TypeVar("F", bound=Callable[..., Any])
+Records = NDArray[Any]
+Floats = NDArray[np.float64]
+Singles = NDArray[np.float32]
+Integers = NDArray[np.int64]
+
+RULES = np.dtype(
+    [
+        (name, "f8")
+        for name in (
+            "alpha beta gamma delta kappa lam mu threshold initial_cash "
+            "variable_mean variable_std rate_mean rate_std rate_expected "
+            "share_unit euro_unit cash_scale_buffer cash_scale_noise buffer_unit "
+            "reward_scale income fixed inflation risk"
+        ).split()
+    ]
+    + [("horizon", "i8"), ("period", "i8")]
+)
+"""A scenario's constants. `share_unit` is d and `euro_unit` UE, the monthly surplus as a share and in
+euros; `reward_scale` brings learning rewards near 1; `rate_expected` is E[max(-1, rate)]."""
+
+MONTH = np.dtype(
+    [
+        (name, "f8")
+        for name in "income fixed growth reference surplus credit credit_ahead".split()
+    ]
+)
+"""Month k: income, fixed bills, growth of bills since the start, the consumption reference (a tenth
+of income), expected surplus, `credit` A_k (what a euro invested in month k is worth by the end),
+`credit_ahead` (sum over j > k of A_j * surplus_j)."""
+
+ENV = np.dtype(
+    [("key", "u8"), ("counter", "u8"), ("month", "i8"), ("length", "i8"), ("whole", "i8")]
+    + [
+        (name, "f8")
+        for name in (
+            "cash portfolio variable total invested consumed solvent rate_sum rate_squares rates "
+            "goal_gap goal_share goal_buffer goal_edge period_cash period_start period_spent "
+            "period_invested spent_before"
+        ).split()
+    ]
+    + [("clock", "i8")]
+)
+"""One household: its generator (key, counter), where it stands (month, cash, portfolio, last
+variable bills), its episode's accounts, its goal (share in units of d, buffer in units of
+`buffer_unit`, aggressiveness 0..1) and the accounts of the Strategist's running period (`clock` =
+months since the goal was set)."""
+
+FINISHED = np.dtype(
+    [("month", "i8"), ("length", "i8"), ("whole", "i8")]
+    + [
+        (name, "f8")
+        for name in (
+            "total cash portfolio invested consumed stability adherence rate_mean sharpe"
+        ).split()
+    ]
+)
+"""One finished episode; `month` is the rollout's month it ended in, `whole` 1 if it began at month 0."""
+
+INPUTS = 9
+GOALS = 3
+AGGREGATES = 4
+ALIVE, BANKRUPT, OVER = 0, 1, 2
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_MIX1 = np.uint64(0xBF58476D1CE4E5B9)
+_MIX2 = np.uint64(0x94D049BB133111EB)
+_S30, _S27, _S31, _S32 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(32)
+_ONE = np.uint64(1)
+_LOW32 = np.uint64(0xFFFFFFFF)
+_UNIT32 = 2.0**-32
+
+
+def compiled(function: F) -> F:
+    """`numba.njit` with its disk cache, or without where no cache folder can be written."""
+    options = {"error_model": "numpy"}
+    try:
+        return cast(F, numba.njit(cache=True, **options)(function))
+    except RuntimeError:  # numba found no writable place for its cache
+        return cast(F, numba.njit(**options)(function))
+
+
+@compiled
+def _clip(value, low, high):  # type: ignore[no-untyped-def]
+    return min(max(value, low), high)
+
+
+# --- Random numbers -------------------------------------------------------------------------------
+
+
+@compiled
+def mix64(z):  # type: ignore[no-untyped-def]
+    """SplitMix64's finaliser (Steele, Lea, Flood, OOPSLA 2014): a bijection of 64-bit words."""
+    z = (z ^ (z >> _S30)) * _MIX1
+    z = (z ^ (z >> _S27)) * _MIX2
+    return z ^ (z >> _S31)
+
+
+@compiled
+def stream_key(seed):  # type: ignore[no-untyped-def]
+    """The key of a household's own generator, from its seed (uint64)."""
+    return mix64(mix64(seed * _GOLDEN + _ONE) ^ _MIX1)
+
+
+@compiled
+def uniforms(key, counter):  # type: ignore[no-untyped-def]
+    """Two independent numbers, the first in (0, 1], the second in [0, 1), of draw `counter`."""
+    word = mix64(key + (counter + _ONE) * _GOLDEN)
+    return (
+        (np.float64(word >> _S32) + 1.0) * _UNIT32,
+        np.float64(word & _LOW32) * _UNIT32,
+    )
+
+
+@compiled
+def normals(key, counter):  # type: ignore[no-untyped-def]
+    """Two independent standard normals of draw `counter` (Box and Muller, 1958)."""
+    first, second = uniforms(key, counter)
+    radius = math.sqrt(-2.0 * math.log(first))
+    angle = 2.0 * math.pi * second
+    return radius * math.cos(angle), radius * math.sin(angle)
+
+
+# --- The task -------------------------------------------------------------------------------------
+
+
+@compiled
+def on_simplex(x, s, c):  # type: ignore[no-untyped-def]
+    """The point of the simplex nearest to (x, s, c), and whether that moved it.
+
+    Duchi, Shalev-Shwartz, Singer, Chandra: Efficient projections onto the l1-ball, ICML 2008.
+    """
+    total = x + s + c
+    if x >= 0.0 and s >= 0.0 and c >= 0.0 and abs(total - 1.0) <= 1e-6:
+        return x, s, c, False
+    top = max(x, max(s, c))
+    bottom = min(x, min(s, c))
+    middle = total - top - bottom
+    shift = top - 1.0
+    if middle > (top + middle - 1.0) / 2.0:
+        shift = (top + middle - 1.0) / 2.0
+        if bottom > (total - 1.0) / 3.0:
+            shift = (total - 1.0) / 3.0
+    return max(x - shift, 0.0), max(s - shift, 0.0), max(c - shift, 0.0), True
+
+
+@compiled
+def begin(rules, envs, i):  # type: ignore[no-untyped-def]
+    """Household i starts a new episode at month 0; its generator goes on."""
+    e = envs[i]
+    e.month = 0
+    e.length = 0
+    e.whole = 1
+    e.cash = rules[0].initial_cash
+    e.portfolio = 0.0
+    e.variable = 0.0
+    e.total = 0.0
+    e.invested = 0.0
+    e.consumed = 0.0
+    e.solvent = 0.0
+    e.rate_sum = 0.0
+    e.rate_squares = 0.0
+    e.rates = 0.0
+    e.goal_gap = 0.0
+    e.clock = 0
+    e.period_cash = 0.0
+    e.period_start = e.cash
+    e.period_spent = 0.0
+    e.period_invested = 0.0
+    e.spent_before = 0.0
+
+
+@compiled
+def begin_all(rules, envs):  # type: ignore[no-untyped-def]
+    """Every household starts a new episode at month 0."""
+    for i in range(envs.shape[0]):
+        begin(rules, envs, i)
+
+
+@compiled
+def begin_anywhere(rules, envs):  # type: ignore[no-untyped-def]
+    """Every household starts in the middle of some episode, so that a batch is out of phase."""
+    r = rules[0]
+    for i in range(envs.shape[0]):
+        begin(rules, envs, i)
+        e = envs[i]
+        _, u = uniforms(e.key, e.counter)
+        v, w = uniforms(e.key, e.counter + _ONE)
+        e.counter = e.counter + _ONE + _ONE
+        month = int(u * r.horizon)
+        low = 0.1 * r.threshold
+        high = max(r.initial_cash, 2.0 * r.threshold)
+        e.month = month
+        e.whole = 1 if month == 0 else 0
+        if month > 0:
+            e.cash = low + (high - low) * v
+            e.portfolio = 0.6 * w * r.euro_unit * month
+            e.period_start = e.cash
+
+
+@compiled
+def live(rules, months, envs, i, x, s, c):  # type: ignore[no-untyped-def]
+    """Household i lives one month with the shares (x, s, c): the rules, and nothing else.
+
+    Returns:
+        The month's reward, the portfolio's return and the bills (euros), and ALIVE, BANKRUPT or OVER.
+    """
+    r = rules[0]
+    e = envs[i]
+    k = e.month + 1
+    m = months[k]
+    first, second = normals(e.key, e.counter)
+    e.counter = e.counter + _ONE
+    variable = max(0.0, r.variable_mean + r.variable_std * first) * m.growth
+    bills = m.fixed + variable
+    rate = max(-1.0, r.rate_mean + r.rate_std * second)
+    earned = e.portfolio * rate
+    invested = x * m.income
+    consumed = c * m.income
+    cash = e.cash + m.income - bills - (x + c) * m.income
+    missing = max(0.0, r.threshold - cash)
+    overspent = max(0.0, bills + consumed - m.income)
+    reward = (
+        r.alpha * (invested + earned)
+        + r.kappa * m.reference * math.log(1.0 + consumed / m.reference)
+        - r.beta * missing
+        - r.gamma * overspent
+        - r.delta * max(0.0, -cash)
+    ) / 1000.0
+    if e.portfolio > 0.0:
+        e.rate_sum += rate
+        e.rate_squares += rate * rate
+        e.rates += 1.0
+    e.month = k
+    e.length += 1
+    e.cash = cash
+    e.portfolio = e.portfolio + earned + invested
+    e.variable = variable
+    e.invested += invested
+    e.consumed += consumed
+    ended = ALIVE
+    if cash > 0.0:
+        e.solvent += 1.0
+    if cash < 0.0:
+        ended = BANKRUPT
+    elif k == r.horizon:
+        ended = OVER
+        reward += r.alpha * cash / 1000.0
+    e.total += reward
+    return reward, earned, bills, ended
+
+
+@compiled
+def describe(rules, months, envs, i, out):  # type: ignore[no-untyped-def]
+    """The Executor's raw observation of household i: income and fixed bills of the month to come, last
+    variable bills, cash, portfolio, inflation, risk tolerance, months left, and the goal (out: 11)."""
+    r = rules[0]
+    e = envs[i]
+    m = months[e.month + 1]
+    out[i, 0] = m.income
+    out[i, 1] = m.fixed
+    out[i, 2] = e.variable
+    out[i, 3] = e.cash
+    out[i, 4] = e.portfolio
+    out[i, 5] = r.inflation
+    out[i, 6] = r.risk
+    out[i, 7] = r.horizon - e.month
+    out[i, 8] = _clip(e.goal_share * r.share_unit, 0.0, 1.0)
+    out[i, 9] = max(e.goal_buffer, 0.0) * r.buffer_unit
+    out[i, 10] = e.goal_edge
+
+
+@compiled
+def step_all(  # type: ignore[no-untyped-def]
+    rules, months, envs, actions, observations, finals, rewards, ended, moved, books, restart
+):
+    """Every household lives a month with the action given; those that end start anew if `restart`.
+
+    Args:
+        actions: (N, 3) invest, save, consume; off the simplex it is projected.
+        observations: (N, 11), written; `finals` (N, 11) gets the last one of those that ended.
+        rewards, ended, moved: (N,), written; `moved` says whether the action was projected.
+        books: (N, 5), written: the shares executed, the portfolio's return, the bills.
+    """
+    for i in range(envs.shape[0]):
+        x, s, c, off = on_simplex(actions[i, 0], actions[i, 1], actions[i, 2])
+        reward, earned, bills, end = live(rules, months, envs, i, x, s, c)
+        rewards[i] = reward
+        ended[i] = end
+        moved[i] = off
+        books[i, 0] = x
+        books[i, 1] = s
+        books[i, 2] = c
+        books[i, 3] = earned
+        books[i, 4] = bills
+        if end != ALIVE and restart:
+            describe(rules, months, envs, i, finals)
+            begin(rules, envs, i)
+        describe(rules, months, envs, i, observations)
+
+
+@compiled
+def live_where(rules, months, envs, alive, invest, consume):  # type: ignore[no-untyped-def]
+    """Those still alive live a month with their shares; `alive` (N,) forgets those that end."""
+    for i in range(envs.shape[0]):
+        if alive[i]:
+            x, c = invest[i], consume[i]
+            _, _, _, ended = live(rules, months, envs, i, x, 1.0 - x - c, c)
+            alive[i] = ended == ALIVE
+
+
+@compiled
+def constant_returns(rules, months, envs, x, c):  # type: ignore[no-untyped-def]
+    """One episode a household with the same shares every month; returns land in `envs.total`."""
+    for i in range(envs.shape[0]):
+        begin(rules, envs, i)
+        ended = ALIVE
+        while ended == ALIVE:
+            _, _, _, ended = live(rules, months, envs, i, x, 1.0 - x - c, c)
+
+
+# --- The learner's view ---------------------------------------------------------------------------
+
+
+@compiled
+def look(rules, months, envs, i, out, row):  # type: ignore[no-untyped-def]
+    """The nine inputs of household i into out[row, :9], each in units of the scenario's own scale."""
+    r = rules[0]
+    e = envs[i]
+    m = months[e.month + 1]
+    left = float(r.horizon - e.month)
+    beyond = (e.cash + m.surplus - r.euro_unit - r.threshold) / r.euro_unit
+    out[row, 0] = _clip(beyond, -3.0, 1.0 / r.share_unit)
+    out[row, 1] = _clip(beyond, -2.0, 2.0)
+    out[row, 2] = min(e.cash / r.cash_scale_buffer, 3.0)
+    out[row, 3] = min(e.cash / r.cash_scale_noise, 2.0)
+    out[row, 4] = left / r.horizon
+    out[row, 5] = min(left, 12.0) / 12.0
+    out[row, 6] = min(left, 3.0) / 3.0
+    out[row, 7] = _clip(m.surplus / r.euro_unit, -10.0, 10.0)
+    out[row, 8] = min(e.portfolio / (r.euro_unit * r.horizon), 10.0)
+
+
+@compiled
+def look_low(rules, months, envs, out):  # type: ignore[no-untyped-def]
+    """The Executor's inputs of every household: nine, and the goal where `out` has room for it."""
+    for i in range(envs.shape[0]):
+        look(rules, months, envs, i, out, i)
+        if out.shape[1] > INPUTS:
+            e = envs[i]
+            out[i, INPUTS] = e.goal_share
+            out[i, INPUTS + 1] = e.goal_buffer
+            out[i, INPUTS + 2] = e.goal_edge
+
+
+@compiled
+def look_high(rules, months, envs, i, out, row):  # type: ignore[no-untyped-def]
+    """The Strategist's inputs of household i: nine, and four aggregates of the period behind."""
+    r = rules[0]
+    e = envs[i]
+    look(rules, months, envs, i, out, row)
+    n = max(float(e.clock), 1.0)
+    spent = e.period_spent / n
+    out[row, INPUTS] = _clip(e.period_cash / n / r.cash_scale_buffer, 0.0, 3.0)
+    out[row, INPUTS + 1] = _clip((e.cash - e.period_start) / n / r.euro_unit, -2.0, 2.0)
+    trend = 0.0
+    if e.spent_before > 0.0 and e.clock > 0:
+        trend = (spent - e.spent_before) / r.euro_unit
+    out[row, INPUTS + 2] = _clip(trend, -2.0, 2.0)
+    out[row, INPUTS + 3] = _clip(e.period_invested / n / r.euro_unit, 0.0, 3.0)
+
+
+@compiled
+def look_high_all(rules, months, envs, out):  # type: ignore[no-untyped-def]
+    """The Strategist's inputs of every household, whether it decides now or not."""
+    for i in range(envs.shape[0]):
+        look_high(rules, months, envs, i, out, i)
+
+
+@compiled
+def open_decisions(rules, months, envs, out, first, rows, due):  # type: ignore[no-untyped-def]
+    """Finds the households whose Strategist sets a goal now, and what it sees.
+
+    Args:
+        out: (capacity, 13) inputs, written from row `first` on.
+        rows: (N,) written: the row of a household's decision, -1 for none.
+        due: (N,) written: the households that decide, as many as returned.
+    """
+    count = 0
+    for i in range(envs.shape[0]):
+        e = envs[i]
+        if e.clock == 0 or e.clock >= rules[0].period:
+            look_high(rules, months, envs, i, out, first + count)
+            rows[i] = first + count
+            due[count] = i
+            count += 1
+            e.spent_before = e.period_spent / max(e.clock, 1)
+            e.clock = 0
+            e.period_cash = 0.0
+            e.period_start = e.cash
+            e.period_spent = 0.0
+            e.period_invested = 0.0
+        else:
+            rows[i] = -1
+    return count
+
+
+@compiled
+def set_goals(envs, due, count, goals):  # type: ignore[no-untyped-def]
+    """Writes the Strategist's numbers (count, 3) into the households that decide."""
+    for j in range(count):
+        e = envs[due[j]]
+        e.goal_share = goals[j, 0]
+        e.goal_buffer = goals[j, 1]
+        e.goal_edge = _clip(goals[j, 2], 0.0, 1.0)
+
+
+@compiled
+def shares(rules, z0, z1):  # type: ignore[no-untyped-def]
+    """Invest, save and consume from the policy's two numbers, which count in monthly surpluses."""
+    d = rules[0].share_unit
+    c = _clip(d * z1, 0.0, 1.0)
+    x = min(_clip(d * z0, 0.0, 1.0), 1.0 - c)
+    return x, 1.0 - x - c, c
+
+
+@compiled
+def potential(rules, months, month, cash):  # type: ignore[no-untyped-def]
+    """Psi: what cash and the surpluses to come would be worth if all of them were invested."""
+    return months[month + 1].credit * cash + months[month].credit_ahead
+
+
+@compiled
+def rollout_month(  # type: ignore[no-untyped-def]
+    rules, months, envs, z, mixing, t, rewards, high_rewards, ended, finished, count, trace
+):
+    """Every household acts on the policy's numbers; whoever ends starts anew.
+
+    The Executor is paid (1 - mixing) * r2 + mixing * .2 * intrinsic, the Strategist r2 plus its own
+    terms, both times `reward_scale`. r2 has the same expected undiscounted sum as the task's reward r:
+    a euro's growth is credited when it is invested and the market's noise dropped (r1), then
+    potential-based shaping is added (Ng, Harada, Russell, ICML 1999).
+
+    Args:
+        z: (N, 2) the policy's numbers.
+        rewards, high_rewards, ended: (N,), written. `finished` gets a row an episode from `count` on.
+        trace: (8,), written for household 0: shares, cash after, month, goal share and buffer, Psi
+            plus the growth its portfolio may expect, both before the step.
+
+    Returns:
+        The new count of finished episodes.
+    """
+    r = rules[0]
+    for i in range(envs.shape[0]):
+        e = envs[i]
+        x, s, c = shares(rules, float(z[i, 0]), float(z[i, 1]))
+        k = e.month
+        cash = e.cash
+        wealth = cash + e.portfolio
+        before = potential(rules, months, k, cash)
+        growth = months[k + 1].credit * (1.0 + r.rate_expected) - r.alpha / 1000.0
+        if i == 0:
+            trace[0] = x
+            trace[1] = s
+            trace[2] = c
+            trace[4] = k + 1
+            trace[5] = _clip(e.goal_share * r.share_unit, 0.0, 1.0)
+            trace[6] = max(e.goal_buffer, 0.0) * r.buffer_unit
+            trace[7] = before + growth * e.portfolio
+        reward, earned, bills, end = live(rules, months, envs, i, x, s, c)
+        if i == 0:
+            trace[3] = e.cash
+        m = months[k + 1]
+        learned = reward - r.alpha * earned / 1000.0 + (m.credit - r.alpha / 1000.0) * x * m.income
+        if end == BANKRUPT:
+            learned -= (m.credit - r.alpha / 1000.0) * e.portfolio
+        learned -= before
+        if end == ALIVE:
+            learned += potential(rules, months, k + 1, e.cash)
+        learned *= r.reward_scale
+        short = _clip(e.goal_buffer - e.cash / r.buffer_unit, 0.0, 2.0)
+        intrinsic = -abs(x / r.share_unit - e.goal_share) - 0.4 * (1.0 - e.goal_edge) * short
+        rewards[i] = (1.0 - mixing) * learned + mixing * 0.2 * intrinsic
+        own = r.lam * (e.cash + e.portfolio - wealth) + (r.mu if e.cash > 0.0 else 0.0)
+        high_rewards[i] = learned + r.reward_scale * own / 1000.0
+        ended[i] = 1 if end != ALIVE else 0
+        e.goal_gap += abs(_clip(e.goal_share * r.share_unit, 0.0, 1.0) - x)
+        e.clock += 1
+        e.period_cash += e.cash
+        e.period_spent += bills + c * m.income
+        e.period_invested += x * m.income
+        if end != ALIVE:
+            close_episode(envs, i, finished, count, t)
+            count += 1
+            begin(rules, envs, i)
+    return count
+
+
+@compiled
+def act_where(rules, months, envs, alive, z, book):  # type: ignore[no-untyped-def]
+    """Those still alive live a month on the policy's numbers z (N, 2).
+
+    Args:
+        book: (wanted, 8), written for the first households: shares, cash and portfolio after, reward,
+            goal share, goal buffer.
+    """
+    r = rules[0]
+    for i in range(envs.shape[0]):
+        if not alive[i]:
+            continue
+        e = envs[i]
+        x, s, c = shares(rules, float(z[i, 0]), float(z[i, 1]))
+        reward, _, bills, ended = live(rules, months, envs, i, x, s, c)
+        m = months[e.month]
+        alive[i] = ended == ALIVE
+        e.clock += 1
+        e.period_cash += e.cash
+        e.period_spent += bills + c * m.income
+        e.period_invested += x * m.income
+        if i < book.shape[0]:
+            book[i, 0] = x
+            book[i, 1] = s
+            book[i, 2] = c
+            book[i, 3] = e.cash
+            book[i, 4] = e.portfolio
+            book[i, 5] = reward
+            book[i, 6] = _clip(e.goal_share * r.share_unit, 0.0, 1.0)
+            book[i, 7] = max(e.goal_buffer, 0.0) * r.buffer_unit
+
+
+@compiled
+def close_episode(envs, i, finished, row, t):  # type: ignore[no-untyped-def]
+    """The accounts of household i's episode into finished[row]."""
+    e = envs[i]
+    f = finished[row]
+    f.month = t
+    f.length = e.length
+    f.whole = e.whole
+    f.total = e.total
+    f.cash = e.cash
+    f.portfolio = e.portfolio
+    f.invested = e.invested
+    f.consumed = e.consumed
+    f.stability = e.solvent / e.length
+    f.adherence = 1.0 - e.goal_gap / e.length
+    mean = e.rate_sum / max(e.rates, 1.0)
+    spread = math.sqrt(max(e.rate_squares / max(e.rates, 1.0) - mean * mean, 0.0))
+    f.rate_mean = mean
+    f.sharpe = mean / spread if spread > 1e-12 else 0.0
+
+
+# --- Advantages -----------------------------------------------------------------------------------
+
+
+@compiled
+def advantages(rewards, values, ended, discount, trace, out):  # type: ignore[no-untyped-def]
+    """Generalised advantage estimation (Schulman et al., arXiv 1506.02438); every end is terminal.
+
+    Args:
+        rewards, ended: (T, N); values: (T + 1, N), the last row for the bootstrap; out: (T, N).
+    """
+    for i in range(rewards.shape[1]):
+        carry = 0.0
+        for t in range(rewards.shape[0] - 1, -1, -1):
+            alive = 1.0 - ended[t, i]
+            delta = rewards[t, i] + discount * alive * values[t + 1, i] - values[t, i]
+            carry = delta + discount * trace * alive * carry
+            out[t, i] = carry
+
+
+@compiled
+def period_advantages(  # type: ignore[no-untyped-def]
+    rewards, rows, ended, values, bootstrap, discount, trace, out
+):
+    """The same for decisions that last several months (semi-MDP), in one backward sweep.
+
+    Args:
+        rewards, rows, ended: (T, N); rows[t, i] is the row of the decision made there, or -1.
+        values, out: (decisions,); bootstrap: (N,) the value of the state after the last month.
+    """
+    for i in range(rewards.shape[1]):
+        total, reach = 0.0, 1.0
+        value, carry = float(bootstrap[i]), 0.0
+        for t in range(rewards.shape[0] - 1, -1, -1):
+            if ended[t, i]:
+                total, reach, value, carry = 0.0, 1.0, 0.0, 0.0
+            total = rewards[t, i] + discount * total
+            reach *= discount
+            row = rows[t, i]
+            if row >= 0:
+                carry = total + reach * value - values[row] + reach * trace * carry
+                out[row] = carry
+                value = float(values[row])
+                total, reach = 0.0, 1.0

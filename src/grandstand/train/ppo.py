@@ -1,0 +1,243 @@
+"""Proximal policy optimisation for one level: two small networks, their optimiser, the update.
+
+Schulman et al., Proximal policy optimization algorithms, arXiv 1707.06347; the details that matter
+follow Huang et al., The 37 implementation details of PPO, 2022.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+LARGEST_MINIBATCH = 8192
+CHUNK = 2048
+"""Rows per forward and backward pass: what the second-level cache holds. A minibatch of several chunks
+sums their gradients and takes one step, so the step does not depend on it but for rounding."""
+
+
+def network(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+    """Two ReLU layers of `hidden` units."""
+    return nn.Sequential(
+        nn.Linear(inputs, hidden),
+        nn.ReLU(),
+        nn.Linear(hidden, hidden),
+        nn.ReLU(),
+        nn.Linear(hidden, outputs),
+    )
+
+
+def _start(net: nn.Sequential, last_gain: float, generator: torch.Generator) -> None:
+    layers = [layer for layer in net if isinstance(layer, nn.Linear)]
+    for layer in layers:
+        gain = last_gain if layer is layers[-1] else math.sqrt(2.0)
+        nn.init.orthogonal_(layer.weight, gain, generator=generator)
+        nn.init.zeros_(layer.bias)
+
+
+@dataclass(frozen=True)
+class PPOSettings:
+    """What `Level` needs to know; meanings and bounds as in `TrainingConfig`."""
+
+    learning_rate: float
+    epochs: int
+    minibatches: int
+    clip: float
+    max_gradient_norm: float
+    entropy_coefficient: float
+
+
+class Level:
+    """One level's Gaussian policy and value function, and how they learn.
+
+    The policy draws z = mean(inputs) + exp(log_std) * noise; what z means is the task's affair.
+
+    Attributes:
+        policy: inputs -> mean of z.
+        value: inputs -> expected discounted learning reward to come.
+        log_std: one number an action dimension.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        actions: int,
+        hidden: int,
+        settings: PPOSettings,
+        *,
+        bias: tuple[float, ...],
+        log_std: float,
+        generator: torch.Generator,
+    ) -> None:
+        self.settings = settings
+        self.policy = network(inputs, hidden, actions)
+        self.value = network(inputs, hidden, 1)
+        _start(self.policy, 0.01, generator)
+        _start(self.value, 0.1, generator)
+        with torch.no_grad():
+            self._last_layer().bias.copy_(torch.tensor(bias))
+        self.log_std = nn.Parameter(torch.full((actions,), log_std))
+        self._policy_parameters = [*self.policy.parameters(), self.log_std]
+        self._value_parameters = list(self.value.parameters())
+        self.optimizer = torch.optim.Adam(
+            self._policy_parameters + self._value_parameters,
+            lr=settings.learning_rate,
+            eps=1e-5,
+            fused=True,
+        )
+
+    def _last_layer(self) -> nn.Linear:
+        layer = self.policy[-1]
+        assert isinstance(layer, nn.Linear)
+        return layer
+
+    @torch.no_grad()
+    def act(self, inputs: Tensor, noise: Tensor) -> Tensor:
+        """z (rows, actions) for inputs (rows, n) and standard normal noise (rows, actions)."""
+        mean: Tensor = self.policy(inputs)
+        return mean.addcmul_(noise, self.log_std.exp())
+
+    @torch.no_grad()
+    def values(self, inputs: Tensor) -> Tensor:
+        """Values (rows,) of inputs (rows, n)."""
+        parts = [self.value(part).squeeze(1) for part in inputs.split(CHUNK)]
+        return torch.cat(parts) if len(parts) > 1 else parts[0]
+
+    def learn(
+        self,
+        inputs: Tensor,
+        z: Tensor,
+        noise: Tensor,
+        advantages: Tensor,
+        values: Tensor,
+        *,
+        remaining: float,
+        generator: torch.Generator,
+    ) -> dict[str, float]:
+        """Update both networks on one rollout.
+
+        Args:
+            inputs: (rows, n); z and noise: (rows, actions) as drawn; advantages and values: (rows,).
+            remaining: share of the run still to come, 1..0; scales the learning rate.
+            generator: draws the order of the rows.
+
+        Returns:
+            Means over the minibatches: policy_loss, value_loss, entropy, kl, clip_fraction,
+            policy_gradient_norm, value_gradient_norm; and explained_variance of the values before.
+        """
+        settings = self.settings
+        for group in self.optimizer.param_groups:
+            group["lr"] = settings.learning_rate * remaining
+        returns = advantages + values
+        spread = returns.var(correction=0)
+        unexplained = (advantages.var(correction=0) / spread) if spread > 1e-12 else spread + 1.0
+        normed = (advantages - advantages.mean()) / (advantages.std(correction=0) + 1e-8)
+        with torch.no_grad():
+            old = (-0.5 * noise.square() - self.log_std).sum(1)
+        sums = torch.zeros(4, dtype=torch.float64)
+        norms = [0.0, 0.0]
+        steps = 0
+        for rows in self._minibatches(len(inputs), generator):
+            self.optimizer.zero_grad(set_to_none=True)
+            scale = 1.0 / len(rows)
+            for part in rows.split(CHUNK):
+                sums += scale * self._backward(
+                    inputs[part], z[part], old[part], normed[part], returns[part], scale
+                )
+            limit = settings.max_gradient_norm
+            for j, group_of in enumerate((self._policy_parameters, self._value_parameters)):
+                norms[j] += float(nn.utils.clip_grad_norm_(group_of, limit, foreach=True))
+            self.optimizer.step()
+            steps += 1
+        losses = (sums / max(steps, 1)).tolist()
+        entropy = float(self.log_std.detach().sum()) + 0.5 * math.log(2 * math.pi * math.e) * len(
+            self.log_std
+        )
+        return {
+            "policy_loss": losses[0],
+            "value_loss": losses[1],
+            "entropy": entropy,
+            "kl": losses[2],
+            "clip_fraction": losses[3],
+            "explained_variance": 1.0 - float(unexplained),
+            "policy_gradient_norm": norms[0] / max(steps, 1),
+            "value_gradient_norm": norms[1] / max(steps, 1),
+            "learning_rate": settings.learning_rate * remaining,
+        }
+
+    def _minibatches(self, rows: int, generator: torch.Generator) -> Iterator[Tensor]:
+        parts = max(self.settings.minibatches, -(-rows // LARGEST_MINIBATCH))
+        for _ in range(self.settings.epochs):
+            yield from torch.randperm(rows, generator=generator).tensor_split(min(parts, rows))
+
+    def _backward(
+        self,
+        inputs: Tensor,
+        z: Tensor,
+        old: Tensor,
+        advantages: Tensor,
+        returns: Tensor,
+        scale: float,
+    ) -> Tensor:
+        """Add one chunk's gradients; returns its summed losses (policy, value, KL, clipped)."""
+        clip = self.settings.clip
+        standard = (z - self.policy(inputs)) * (-self.log_std).exp()
+        change = (-0.5 * standard.square() - self.log_std).sum(1) - old
+        ratio = change.exp()
+        policy_loss = -torch.min(
+            advantages * ratio, advantages * ratio.clamp(1.0 - clip, 1.0 + clip)
+        ).sum()
+        value_loss = 0.5 * (self.value(inputs).squeeze(1) - returns).square().sum()
+        loss = policy_loss + value_loss
+        if self.settings.entropy_coefficient:
+            loss = loss - self.settings.entropy_coefficient * self.log_std.sum() * len(inputs)
+        (loss * scale).backward()  # type: ignore[no-untyped-call]
+        with torch.no_grad():
+            # Schulman's low-variance estimate, http://joschu.net/blog/kl-approx.html
+            kl = (ratio - 1.0 - change).sum()
+            clipped = ((ratio - 1.0).abs() > clip).sum()
+            return torch.stack([policy_loss, value_loss, kl, clipped.float()]).double()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Networks, standard deviation and optimiser, as copies."""
+        optimizer = self.optimizer.state_dict()
+        return {
+            **self.weights(),
+            "optimizer": {
+                int(key): {name: _copy(item) for name, item in moments.items()}
+                for key, moments in optimizer["state"].items()
+            },
+        }
+
+    def weights(self) -> dict[str, Any]:
+        """Networks and standard deviation, as copies."""
+        return {
+            "policy": {name: item.clone() for name, item in self.policy.state_dict().items()},
+            "value": {name: item.clone() for name, item in self.value.state_dict().items()},
+            "log_std": self.log_std.detach().clone(),
+        }
+
+    def load_weights(self, state: dict[str, Any]) -> None:
+        """Take over networks and standard deviation."""
+        self.policy.load_state_dict(state["policy"])
+        self.value.load_state_dict(state["value"])
+        with torch.no_grad():
+            self.log_std.copy_(state["log_std"])
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from there."""
+        self.load_weights(state)
+        whole = self.optimizer.state_dict()
+        whole["state"] = {
+            key: {name: _copy(item) for name, item in moments.items()}
+            for key, moments in state["optimizer"].items()
+        }
+        self.optimizer.load_state_dict(whole)
+
+
+def _copy(item: Any) -> Any:
+    return item.clone() if isinstance(item, Tensor) else item

@@ -1,0 +1,186 @@
+"""What a trainer is: an iterator with a state. It knows nothing of network, disk or pause."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from numpy.typing import NDArray
+
+from grandstand.errors import NotFound, ValidationFailed
+from grandstand.model.scenarios import Scenario
+
+Column = NDArray[Any]
+ENTRY_POINTS = "grandstand.trainers"
+
+
+@dataclass(frozen=True)
+class EpisodeColumns:
+    """The episodes finished in one update, one row each, columns of equal length.
+
+    Returns are undiscounted sums of the task's reward; `average_reward`, `best_reward` and the
+    columns of `extra` look back over the last 10 finished episodes, as docs/design/learning.md says.
+    """
+
+    episode: Column
+    """1-based, without a gap over the whole run."""
+    current_reward: Column
+    """The episode's return."""
+    average_reward: Column
+    """Mean return of the last 10."""
+    best_reward: Column
+    """Best return so far."""
+    episode_length: Column
+    """Steps (months)."""
+    training_time_elapsed: Column
+    """Seconds of training, pauses left out."""
+    extra: Mapping[str, Column] = field(default_factory=dict)
+    """Further columns by name, e.g. avg_duration, avg_cash, stability."""
+
+    def __len__(self) -> int:
+        return len(self.episode)
+
+    def columns(self) -> dict[str, list[float | int]]:
+        """All columns by name as plain lists, `extra` beside the rest."""
+        named = {
+            "episode": self.episode,
+            "current_reward": self.current_reward,
+            "average_reward": self.average_reward,
+            "best_reward": self.best_reward,
+            "episode_length": self.episode_length,
+            "training_time_elapsed": self.training_time_elapsed,
+            **self.extra,
+        }
+        return {name: column.tolist() for name, column in named.items()}
+
+
+@dataclass(frozen=True)
+class DecisionColumns:
+    """The months of the one household that is followed, in one rollout; columns of equal length."""
+
+    episode: Column
+    """The number the running episode would get if it ended now."""
+    month: Column
+    """1..max_months."""
+    max_months: int
+    invest: Column
+    """Share of income, 0..1; the three shares sum to 1."""
+    save: Column
+    consume: Column
+    state_value: Column
+    """The critic's estimate of the return still to come, in units of the return."""
+    goal_share: Column
+    """The Strategist's target for `invest`, 0..1 (NaN for a flat policy)."""
+    goal_buffer: Column
+    """The cash the Strategist wants kept, euros (NaN for a flat policy)."""
+    cash_after: Column
+    """Cash at the month's end, euros."""
+    confidence: Column
+    """Probability that another draw from the policy lies, in both its numbers, within a quarter of the
+    monthly surplus of the action it likes best: near 0 for a policy that tries everything, near 1 for
+    one that has made up its mind."""
+
+    def __len__(self) -> int:
+        return len(self.month)
+
+
+@dataclass(frozen=True)
+class Update:
+    """What one turn of a trainer reports."""
+
+    update: int
+    """1-based number of this update."""
+    step: int
+    """Environment steps lived so far, all environments together."""
+    episodes: EpisodeColumns
+    scalars: Mapping[str, float]
+    """Losses and diagnostics by name, e.g. `low/policy_loss`, `steps_per_second`."""
+    decisions: DecisionColumns | None = None
+
+
+class Trainer(Protocol):
+    """An iterator of updates with a state; a trainer that continues from it goes on as if never cut.
+
+    Stopping is not asking for the next item. `state_dict` is taken between two items.
+    """
+
+    num_episodes: int
+    """Finished episodes after which the iteration ends."""
+    episodes_done: int
+    """Finished episodes counted so far."""
+
+    def __iter__(self) -> Iterator[Update]: ...
+
+    def __next__(self) -> Update: ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that an exact continuation needs: tensors and plain values, copies of their own."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from there.
+
+        Raises:
+            Conflict: the state belongs to another scenario, configuration or thread count.
+        """
+
+    def models(self) -> dict[str, dict[str, Any]]:
+        """The agents as they are now, by file stem (`high_agent`, `low_agent`), ready to be saved."""
+
+    def save_models(self, folder: Path, scenario_name: str) -> dict[str, Path]:
+        """Write the agents as `{scenario_name}_{stem}.pt`; returns the paths by stem."""
+
+
+def make_trainer(
+    scenario: Scenario,
+    *,
+    num_episodes: int | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    overrides: Mapping[str, Any] | None = None,
+    start_bias: tuple[float, float] | None = None,
+) -> Trainer:
+    """The trainer that the scenario's `training.algorithm` names.
+
+    Args:
+        scenario: the task.
+        num_episodes: episodes to count; None takes the scenario's.
+        seed: any integer; the same seed gives the same curve.
+        device: `auto` or `cpu`. The built-in networks are too small to gain from a GPU.
+        overrides: replaces values of the scenario (see `Scenario.with_overrides`).
+        start_bias: where the policy's two numbers (invest, consume; in monthly surpluses) start.
+
+    Raises:
+        ValidationFailed: a value is out of bounds.
+        NotFound: no trainer of that name is installed.
+    """
+    changes = dict(overrides or {})
+    if num_episodes is not None:
+        changes["num_episodes"] = num_episodes
+    scenario = scenario.with_overrides(changes)
+    if device not in ("auto", "cpu"):
+        raise ValidationFailed(
+            f"device is {device!r}, but it should be 'auto' or 'cpu'",
+            detail="The built-in networks are so small that a GPU would slow them down.",
+            details={"errors": [{"field": "device", "value": device}]},
+        )
+    name = scenario.training.algorithm
+    if name in ("hierarchical-ppo", "ppo"):
+        from grandstand.train.hierarchy import START_BIAS, HouseholdTrainer
+
+        return HouseholdTrainer(
+            scenario, seed=seed, two_levels=name != "ppo", start_bias=start_bias or START_BIAS
+        )
+    found = entry_points(group=ENTRY_POINTS, name=name)
+    if not found:
+        raise NotFound(
+            f"There is no trainer called {name!r}.",
+            code="algorithm_not_found",
+            detail="Known: hierarchical-ppo, ppo, and what installed packages add under "
+            f"the entry points {ENTRY_POINTS!r}.",
+            details={"algorithm": name},
+        )
+    build = cast(Callable[..., Trainer], next(iter(found)).load())
+    return build(scenario, seed=seed, device=device, start_bias=start_bias)
