@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run base dev page check test format lint types imports unit clean
+.PHONY: help run base dev page docs check test format lint types imports unit clean
 
 help: ## explain the verbs
 	@echo "Grandstand: train agents, record what they report, watch and steer them live."
@@ -30,6 +30,10 @@ format: dev ## put the Python files into the project's form
 
 page: dev ## build the web page out of ui/ again
 	@$(BIN)/python scripts/page.py
+
+docs: dev ## write the generated pages of docs/ again
+	@$(BIN)/python -m grandstand.settings.reference > docs/settings.md.new
+	@mv docs/settings.md.new docs/settings.md
 
 clean: ## remove what was built and cached; data/ and .venv stay
 	rm -rf dist build src/grandstand/web/dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
