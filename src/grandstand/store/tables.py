@@ -194,3 +194,37 @@ facts = Table(
     Column("value", Text, nullable=False),
 )
 """What the server must remember of itself, such as the secret it signs worker tokens with."""
+
+# Series: columns of points built from the log, see `blocks.py`.
+
+series_names = Table(
+    "series_names",
+    metadata,
+    _session_pk(primary_key=True),
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("name", String(256), nullable=False),
+    UniqueConstraint("session_pk", "name"),
+)
+"""A number for each metric of a session, from 1; 0 is the x axes all of them share."""
+
+blocks = Table(
+    "blocks",
+    metadata,
+    _session_pk(primary_key=True),
+    Column("series", Integer, primary_key=True, autoincrement=False),
+    Column("level", Integer, primary_key=True, autoincrement=False),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("count", BigInteger, nullable=False),
+    Column("seq_least", BigInteger, nullable=False),
+    Column("seq_greatest", BigInteger, nullable=False),
+    Column("episode_least", BigInteger, nullable=False),
+    Column("episode_greatest", BigInteger, nullable=False),
+    Column("step_least", BigInteger, nullable=False),
+    Column("step_greatest", BigInteger, nullable=False),
+    Column("time_least", BigInteger, nullable=False),
+    Column("time_greatest", BigInteger, nullable=False),
+    # The large columns come last: SQLite finds the small ones without reading them.
+    Column("coarse", LargeBinary, nullable=False),
+    Column("fine", LargeBinary, nullable=False),
+)
+"""Stretches of a series: at level 0 its points, above that what 64 stretches below come to."""
