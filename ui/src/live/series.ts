@@ -8,13 +8,18 @@
 
 import { PointRing } from "./ring";
 
-/** One series as the server gives it: equal lengths, x ascending. */
+/** One series as the server gives it: equal lengths, in the order of `seq`. */
 export interface Columns {
+  /** Of each bucket's last point. */
   readonly x: Float64Array;
+  /** Of the same point. */
+  readonly seq: Float64Array;
   readonly min: Float64Array;
   readonly max: Float64Array;
   readonly mean: Float64Array;
   readonly last: Float64Array;
+  /** 1 where a bucket holds a NaN or an infinity, else 0. */
+  readonly broken: Uint8Array;
 }
 
 type Wire = Readonly<Record<string, unknown>>;
@@ -34,35 +39,67 @@ function column(values: unknown, length: number): Float64Array {
   return out;
 }
 
-/** Reads one series of a `/series` answer. Points without an x on this axis are left out. */
+/** Reads one series of a `/series` answer. */
 export function columnsFrom(wire: Wire): Columns {
-  const xs = Array.isArray(wire.x) ? wire.x : [];
-  const mean = column(wire.mean ?? wire.last, xs.length);
+  const length = Array.isArray(wire.x) ? wire.x.length : 0;
+  const mean = column(wire.mean, length);
+  const last = column(wire.last, length);
+  const told = Array.isArray(wire.not_finite) ? column(wire.not_finite, length) : null;
   return {
-    x: column(xs, xs.length),
-    min: wire.min === undefined ? mean : column(wire.min, xs.length),
-    max: wire.max === undefined ? mean : column(wire.max, xs.length),
+    x: column(wire.x, length),
+    seq: column(wire.seq, length),
+    min: column(wire.min, length),
+    max: column(wire.max, length),
     mean,
-    last: wire.last === undefined ? mean : column(wire.last, xs.length),
+    last,
+    broken: Uint8Array.from(mean, (v, i) =>
+      (told !== null && (told[i] ?? 0) > 0) || !Number.isFinite(v) || !Number.isFinite(last[i]) ? 1 : 0,
+    ),
   };
 }
 
-const NONE = new Float64Array(0);
-const EMPTY: Columns = { x: NONE, min: NONE, max: NONE, mean: NONE, last: NONE };
+const EMPTY: Columns = columnsFrom({});
 
-function joined(a: Float64Array, keep: number, b: Float64Array): Float64Array {
-  const out = new Float64Array(keep + b.length);
-  out.set(a.subarray(0, keep));
-  out.set(b, keep);
+function after(a: Float64Array, b: Float64Array, skip: number): Float64Array {
+  const out = new Float64Array(a.length + b.length - skip);
+  out.set(a);
+  out.set(b.subarray(skip), a.length);
   return out;
 }
 
-/** What a chart draws: plain arrays of one length. */
+/** What a chart draws: plain arrays of one length, x ascending. */
 export interface Drawn {
   readonly x: readonly number[];
   readonly mean: readonly number[];
   readonly min: readonly number[];
   readonly max: readonly number[];
+  /** x of the buckets that hold a NaN or an infinity. */
+  readonly broken: readonly number[];
+}
+
+class Pen implements Drawn {
+  readonly x: number[] = [];
+  readonly mean: number[] = [];
+  readonly min: number[] = [];
+  readonly max: number[] = [];
+  readonly broken: number[] = [];
+
+  put(x: number, mean: number, min: number, max: number): void {
+    // A training that went back to a checkpoint runs over the same x again: the later run counts.
+    while (this.x.length > 0 && (this.x[this.x.length - 1] ?? x) > x) {
+      this.x.pop();
+      this.mean.pop();
+      this.min.pop();
+      this.max.pop();
+    }
+    while (this.broken.length > 0 && (this.broken[this.broken.length - 1] ?? x) > x) {
+      this.broken.pop();
+    }
+    this.x.push(x);
+    this.mean.push(mean);
+    this.min.push(min);
+    this.max.push(max);
+  }
 }
 
 /** One metric: the store's buckets, then live points. */
@@ -80,42 +117,14 @@ export class Series {
     return this.#base.x.length;
   }
 
-  get length(): number {
-    return this.#base.x.length + this.#tail.length;
-  }
-
-  /** Takes a whole answer, exact through `lastSeq`. */
-  replace(columns: Columns, lastSeq: number): void {
-    this.#base = columns;
-    this.#tail.dropThrough(lastSeq);
-    this.#drawn = null;
-  }
-
-  /** Takes an answer for everything from `from` (inclusive) on, exact through `lastSeq`. */
-  splice(from: number, columns: Columns, lastSeq: number): void {
-    const base = this.#base;
-    let keep = base.x.length;
-    while (keep > 0 && (base.x[keep - 1] ?? 0) >= from) keep -= 1;
-    this.replace(
-      {
-        x: joined(base.x, keep, columns.x),
-        min: joined(base.min, keep, columns.min),
-        max: joined(base.max, keep, columns.max),
-        mean: joined(base.mean, keep, columns.mean),
-        last: joined(base.last, keep, columns.last),
-      },
-      lastSeq,
-    );
-  }
-
-  append(seq: number, x: number, value: number): void {
-    this.#tail.push(seq, x, value);
-    this.#drawn = null;
-  }
-
   /** x of the last bucket that came from the store, -Infinity without one. */
   get exactThrough(): number {
     return this.#base.x.at(-1) ?? -Infinity;
+  }
+
+  /** Live points that wait for the store's answer. */
+  get provisional(): number {
+    return this.#tail.length;
   }
 
   /** The newest value, NaN if there is none. */
@@ -125,6 +134,45 @@ export class Series {
       value = v;
     });
     return value;
+  }
+
+  /** Takes a whole answer, exact through `lastSeq`. */
+  replace(columns: Columns, lastSeq: number): void {
+    this.#base = columns;
+    this.#tail.dropThrough(lastSeq);
+    this.#drawn = null;
+  }
+
+  /**
+   * Takes an answer for everything from {@link exactThrough} on, exact through `lastSeq`.
+   *
+   * The point the two stretches share is known by its `seq` and taken once.
+   */
+  extend(columns: Columns, lastSeq: number): void {
+    const base = this.#base;
+    const known = base.seq.at(-1) ?? -Infinity;
+    let skip = 0;
+    while (skip < columns.seq.length && (columns.seq[skip] ?? 0) <= known) skip += 1;
+    const broken = new Uint8Array(base.broken.length + columns.broken.length - skip);
+    broken.set(base.broken);
+    broken.set(columns.broken.subarray(skip), base.broken.length);
+    this.replace(
+      {
+        x: after(base.x, columns.x, skip),
+        seq: after(base.seq, columns.seq, skip),
+        min: after(base.min, columns.min, skip),
+        max: after(base.max, columns.max, skip),
+        mean: after(base.mean, columns.mean, skip),
+        last: after(base.last, columns.last, skip),
+        broken,
+      },
+      lastSeq,
+    );
+  }
+
+  append(seq: number, x: number, value: number): void {
+    this.#tail.push(seq, x, value);
+    this.#drawn = null;
   }
 
   /** How much of the x axis one bucket from the store covers; 0 while there are too few to say. */
@@ -143,35 +191,33 @@ export class Series {
   /** Everything as plain arrays, cached until something changes. */
   drawn(): Drawn {
     if (this.#drawn !== null) return this.#drawn;
-    const base = this.#base;
-    const x = Array.from(base.x);
-    const mean = Array.from(base.mean);
-    const min = Array.from(base.min);
-    const max = Array.from(base.max);
+    const { x, min, max, mean, broken } = this.#base;
+    const pen = new Pen();
+    for (let i = 0; i < x.length; i += 1) {
+      pen.put(x[i] ?? NaN, mean[i] ?? NaN, min[i] ?? NaN, max[i] ?? NaN);
+      if (broken[i] === 1) pen.broken.push(x[i] ?? NaN);
+    }
     const width = this.#bucketWidth();
-    let opened = -Infinity;
+    let opened = Infinity;
     let count = 0;
-    this.#tail.each((px, value) => {
-      // A run that was rewound would draw a line backwards; the store's answer shows it rightly.
-      if (x.length > 0 && px < (x[x.length - 1] ?? px)) return;
-      if (count > 0 && px - opened < width) {
-        // As wide as the store's buckets, or the live end would look wilder than the rest.
-        const at = x.length - 1;
-        count += 1;
-        mean[at] = (mean[at] ?? 0) + (value - (mean[at] ?? 0)) / count;
-        min[at] = Math.min(min[at] ?? value, value);
-        max[at] = Math.max(max[at] ?? value, value);
+    this.#tail.each((at, value) => {
+      if (!Number.isFinite(value)) pen.broken.push(at);
+      const i = pen.x.length - 1;
+      if (at < opened || at - opened >= width || !Number.isFinite(value)) {
+        opened = at;
+        count = 1;
+        pen.put(at, value, value, value);
         return;
       }
-      opened = px;
-      count = 1;
-      x.push(px);
-      mean.push(value);
-      min.push(value);
-      max.push(value);
+      // As wide as the store's buckets, or the live end would look wilder than the rest.
+      count += 1;
+      pen.x[i] = at;
+      pen.mean[i] = (pen.mean[i] ?? 0) + (value - (pen.mean[i] ?? 0)) / count;
+      pen.min[i] = Math.min(pen.min[i] ?? value, value);
+      pen.max[i] = Math.max(pen.max[i] ?? value, value);
     });
-    this.#drawn = { x, mean, min, max };
-    return this.#drawn;
+    this.#drawn = pen;
+    return pen;
   }
 }
 
@@ -195,12 +241,41 @@ export class SeriesSet {
     return most;
   }
 
-  /** Takes the `series` part of an answer; from null means the whole range. */
-  take(answer: Readonly<Record<string, Wire>>, lastSeq: number, from: number | null): void {
+  /** Takes the `series` part of an answer that holds the whole range asked for. */
+  take(answer: Readonly<Record<string, Wire>>, lastSeq: number): void {
     for (const [name, wire] of Object.entries(answer)) {
-      const columns = columnsFrom(wire);
-      if (from === null) this.get(name).replace(columns, lastSeq);
-      else this.get(name).splice(from, columns, lastSeq);
+      this.get(name).replace(columnsFrom(wire), lastSeq);
     }
+  }
+
+  /** Takes the `series` part of an answer that holds what came after `exactThrough`. */
+  extend(answer: Readonly<Record<string, Wire>>, lastSeq: number): void {
+    for (const [name, wire] of Object.entries(answer)) {
+      this.get(name).extend(columnsFrom(wire), lastSeq);
+    }
+  }
+
+  /**
+   * Names of the series by where the store's part of them ends: rewards that come with every
+   * episode end elsewhere than losses that come with every update.
+   *
+   * @param most how many ends at most; the oldest share the oldest of theirs.
+   */
+  rhythms(most: number): [from: number, names: string[]][] {
+    const found = new Map<number, string[]>();
+    for (const [name, series] of this.series) {
+      const names = found.get(series.exactThrough);
+      if (names === undefined) found.set(series.exactThrough, [name]);
+      else names.push(name);
+    }
+    const sorted = [...found].sort(([a], [b]) => b - a);
+    const rest = sorted.splice(most);
+    for (const [from, names] of rest) {
+      const last = sorted[most - 1];
+      if (last === undefined) break;
+      last[0] = from;
+      last[1].push(...names);
+    }
+    return sorted;
   }
 }

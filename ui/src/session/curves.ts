@@ -5,7 +5,7 @@
 
 import { ApiError, getSeries } from "../api/server";
 import type { Axis, Metrics } from "../api/types";
-import { SeriesSet, type Series } from "../live";
+import { SeriesSet } from "../live";
 import { NOT_CURVES } from "./catalogue";
 import { numbersOf } from "./figures";
 
@@ -19,6 +19,10 @@ const BUCKETS = 600;
 /** Past this many, spliced stretches are asked for again as one coarser picture. */
 const TOO_MANY = 1500;
 const REPAIR_AFTER_MS = 1000;
+/** Questions a repair asks at most: one for each rhythm in which metrics come. */
+const MOST_RHYTHMS = 4;
+/** Live points a curve may collect before the store is asked for them. */
+const LONG_TAIL = 512;
 
 /** Where a metrics record lies on an axis; NaN when it does not say. */
 export function xOf(axis: Axis, metrics: Metrics): number {
@@ -44,6 +48,7 @@ export class Curves {
   #zooming: AbortController | null = null;
   #repairTimer: ReturnType<typeof setTimeout> | undefined;
   #lastSeq = 0;
+  #newestX = NaN;
   #pending: { seq: number; metrics: Metrics }[] = [];
 
   constructor(sessionId: string, changed: (problem: ApiError | null) => void) {
@@ -73,7 +78,7 @@ export class Curves {
       if (axis !== this.axis) this.#leaveZoom();
       this.axis = axis;
       const fresh = new SeriesSet();
-      fresh.take(answer.series, answer.last_seq, null);
+      fresh.take(answer.series, answer.last_seq);
       this.overview = fresh;
       this.loaded = true;
       this.#lastSeq = answer.last_seq;
@@ -98,14 +103,20 @@ export class Curves {
     }
     if (seq <= this.#lastSeq) return;
     const x = xOf(this.axis, metrics);
+    if (!Number.isNaN(x)) this.#newestX = x;
     const heard: string[] = [];
+    let waiting = 0;
     for (const [name, value] of numbersOf(metrics)) {
       if (NOT_CURVES.has(name)) continue;
       heard.push(name);
-      if (!Number.isNaN(x)) this.overview.get(name).append(seq, x, value);
+      if (Number.isNaN(x)) continue;
+      const series = this.overview.get(name);
+      series.append(seq, x, value);
+      waiting = Math.max(waiting, series.provisional);
     }
     this.#learn(heard);
-    if (metrics.skipped_from !== undefined || Number.isNaN(x)) this.repairSoon();
+    const incomplete = metrics.skipped_from !== undefined || Number.isNaN(x);
+    if (incomplete || waiting > LONG_TAIL) this.repairSoon();
   }
 
   /** Asks the store, within a second, for the newest stretch as it really was. */
@@ -118,26 +129,23 @@ export class Curves {
 
   async #repair(): Promise<void> {
     if (this.#loading !== null) return;
-    if (this.overview.buckets > TOO_MANY) return this.load();
-    let from = Infinity;
-    let densest: Series | null = null;
-    for (const series of this.overview.series.values()) {
-      if (series.buckets > 0) from = Math.min(from, series.exactThrough);
-      if (series.buckets > (densest?.buckets ?? 0)) densest = series;
-    }
-    if (!Number.isFinite(from) || densest === null) return this.load();
-    const span = (densest.drawn().x.at(-1) ?? from) - from;
-    const maxPoints = Math.min(BUCKETS, Math.max(2, densest.bucketsIn(span)));
+    const set = this.overview;
+    if (set.buckets > TOO_MANY) return this.load();
     try {
-      const answer = await getSeries(this.#sessionId, {
-        x: this.axis,
-        from,
-        maxPoints,
-      });
-      if (this.#loading !== null) return;
-      this.overview.take(answer.series, answer.last_seq, from);
-      this.#lastSeq = Math.max(this.#lastSeq, answer.last_seq);
-      this.#learn(answer.metrics);
+      for (const [from, metrics] of set.rhythms(MOST_RHYTHMS)) {
+        const first = set.get(metrics[0] ?? "");
+        const span = Math.max(0, this.#newestX - from);
+        const answer = await getSeries(this.#sessionId, {
+          metrics,
+          x: this.axis,
+          from: Number.isFinite(from) ? from : null,
+          // One more for the point that is already here.
+          maxPoints: Math.min(BUCKETS, 1 + first.bucketsIn(span)),
+        });
+        if (this.#loading !== null || set !== this.overview) return;
+        set.extend(answer.series, answer.last_seq);
+        this.#learn(answer.metrics);
+      }
       this.#changed(null);
     } catch (problem) {
       this.#fail(problem);
@@ -166,7 +174,7 @@ export class Curves {
       );
       if (mine.signal.aborted) return;
       const detail = new SeriesSet();
-      detail.take(answer.series, answer.last_seq, null);
+      detail.take(answer.series, answer.last_seq);
       this.detail = detail;
       this.#changed(null);
     } catch (problem) {

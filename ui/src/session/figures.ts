@@ -109,21 +109,15 @@ export function figures(
   const numbers = numbersOf(latest);
   const speed = speedFigure(session, numbers);
   const wanted = speed === null ? 6 : 5;
-  const taken: string[] = [];
-  const both = numbers.has("average_reward");
-  const candidates = [
-    ...WISHED.filter((name) => numbers.has(name)),
+  // Beside the average these say little new; they come last, where there is room.
+  const spare = numbers.has("average_reward") ? ["best_reward", "current_reward"] : [];
+  const taken = [
+    ...WISHED.filter((name) => numbers.has(name) && !spare.includes(name)),
     ...[...numbers.keys()].filter(
       (name) => !WISHED.includes(name) && !NOT_CURVES.has(name) && !name.includes("per_second"),
     ),
-  ];
-  for (const name of candidates) {
-    if (taken.length === wanted) break;
-    // The average already says it, with the best beside it.
-    const spare = both && (name === "best_reward" || name === "current_reward");
-    if (spare && candidates.length - taken.length > wanted) continue;
-    taken.push(name);
-  }
+    ...spare.filter((name) => numbers.has(name)),
+  ].slice(0, wanted);
   const found = taken.map((name) => {
     const known = about(name);
     const value = numbers.get(name) ?? NaN;

@@ -91,9 +91,7 @@ export function plotted(
     const behind = backdrops ? set.get(line.backdrop).drawn() : null;
     const amount = line.exact ? 0 : smoothing;
     const main = gaps(smoothed(own.x, own.mean, amount, width));
-    own.mean.forEach((v, i) => {
-      if (!Number.isFinite(v)) broken.push(own.x[i] ?? 0);
-    });
+    broken.push(...own.broken);
     const limits = line.right ? right : left;
     const inside = (x: readonly number[], values: Column): Column =>
       withRange === null

@@ -1,0 +1,93 @@
+import { describe, expect, it } from "vitest";
+import type { Session } from "../src/api/types";
+import { figures } from "../src/session/figures";
+import { groups } from "../src/session/grouping";
+import { smoothed } from "../src/session/smoothing";
+import { logTicks, symlogTicks } from "../src/session/ticks";
+import { duration, plain, short } from "../src/words/numbers";
+
+const session = { speed: null } as Session;
+
+describe("cards", () => {
+  it("draws every metric exactly once, the return first", () => {
+    const names = [
+      "current_reward", "average_reward", "best_reward", "avg_duration", "episode_length",
+      "avg_cash", "avg_invested", "stability", "goal_adherence", "low/policy_loss",
+      "low/value_loss", "high/policy_loss", "high/value_loss", "learning_rate", "low/entropy",
+      "game/score", "game/lives", "mystery", "episode",
+    ];
+    const cards = groups(names);
+    expect(cards[0]?.title).toBe("Episode return");
+    expect(cards[0]?.lines[0]).toMatchObject({ name: "average_reward", backdrop: "current_reward" });
+    const drawn = cards.flatMap((c) => c.lines.map((l) => l.name));
+    const behind = cards.flatMap((c) => c.lines.map((l) => l.backdrop));
+    expect(new Set(drawn).size).toBe(drawn.length);
+    for (const name of names.filter((n) => n !== "episode")) {
+      expect(drawn.includes(name) || behind.includes(name), name).toBe(true);
+    }
+    expect(drawn).not.toContain("episode");
+    expect(new Set(cards.map((c) => c.id)).size).toBe(cards.length);
+  });
+
+  it("never gives two lines of a card the same look", () => {
+    const many = Array.from({ length: 20 }, (_, i) => `layer/weight_${i}`);
+    for (const card of groups(many)) {
+      const looks = card.lines.map((l) => `${l.hue}${l.dash}`);
+      expect(new Set(looks).size).toBe(looks.length);
+    }
+  });
+});
+
+describe("figures", () => {
+  it("shows six for a game bot", () => {
+    const shown = figures(
+      session,
+      {
+        average_reward: 12.3, best_reward: 20.1, current_reward: 15.5, win_rate: 75.5,
+        loss_value: 0.05, epsilon: 0.1, episode_length: 250, actions_per_second: 30.5,
+      },
+      null,
+    );
+    expect(shown.map((f) => f.label)).toEqual([
+      "Average reward", "Win rate", "Loss", "Epsilon", "Episode length", "Speed",
+    ]);
+    expect(shown[0]).toMatchObject({ value: "12.30", note: "best 20.10" });
+  });
+
+  it("says what is not a number", () => {
+    expect(figures(session, { loss_value: "NaN" }, null)[0]?.value).toBe("NaN");
+  });
+});
+
+describe("smoothing", () => {
+  it("looks alike however finely the curve is sampled", () => {
+    const at = (n: number): number => {
+      const x = Array.from({ length: n }, (_, i) => i / (n - 1));
+      const y = x.map((v) => (v < 0.5 ? 0 : 1));
+      return smoothed(x, y, 0.9, 1)[Math.round((n - 1) * 0.55)] ?? NaN;
+    };
+    expect(at(400)).toBeCloseTo(at(2000), 1);
+  });
+
+  it("passes NaN through without spoiling what follows", () => {
+    const y = smoothed([0, 1, 2, 3], [1, NaN, 1, 1], 0.9, 3);
+    expect(y[1]).toBeNaN();
+    expect(y[3]).toBeCloseTo(1);
+  });
+});
+
+describe("words", () => {
+  it("writes numbers as people read them", () => {
+    expect(plain(1243.21)).toBe("1\u00a0243.2");
+    expect(plain(-0.0011)).toBe("−0.0011");
+    expect(plain(0.00011)).toBe("1.1e−4");
+    expect(short(12500)).toBe("12.5k");
+    expect(duration(41)).toBe("0:41");
+    expect(duration(11_100)).toBe("3 h 05");
+  });
+
+  it("marks logarithmic axes at round numbers", () => {
+    expect(logTicks(0.001, 1)).toEqual([0.001, 0.01, 0.1, 1]);
+    expect(symlogTicks(-200, 2000)).toEqual([-100, -10, 0, 10, 100, 1000]);
+  });
+});

@@ -1,0 +1,131 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { comesBack, LiveSocket, waitBefore, type Envelope, type Link } from "../src/live/socket";
+
+/** The browser's socket, played by hand. */
+class PlayedSocket {
+  static readonly made: PlayedSocket[] = [];
+  readyState = 0;
+  sent: string[] = [];
+  onopen: (() => void) | null = null;
+  onmessage: ((event: { data: unknown }) => void) | null = null;
+  onclose: ((event: { code: number; reason: string }) => void) | null = null;
+
+  constructor(readonly url: string) {
+    PlayedSocket.made.push(this);
+  }
+  send(text: string): void {
+    this.sent.push(text);
+  }
+  close(): void {
+    this.readyState = 3;
+  }
+  opens(): void {
+    this.readyState = 1;
+    this.onopen?.();
+  }
+  says(type: string, seq: number | null, data: Record<string, unknown> = {}): void {
+    const message = { type, seq, data, session_id: "s", timestamp: "2026-01-01T00:00:00Z" };
+    this.onmessage?.({ data: JSON.stringify(message) });
+  }
+  ends(code: number, reason = ""): void {
+    this.readyState = 3;
+    this.onclose?.({ code, reason });
+  }
+}
+
+function watch(): { links: Link[]; messages: Envelope[]; socket: LiveSocket } {
+  const links: Link[] = [];
+  const messages: Envelope[] = [];
+  const socket = new LiveSocket({
+    url: "ws://host/ws/s",
+    userName: "Ada L",
+    onLink: (link) => links.push(link),
+    onMessage: (message) => messages.push(message),
+    makeSocket: (url) => new PlayedSocket(url) as unknown as WebSocket,
+  });
+  return { links, messages, socket };
+}
+const newest = (): PlayedSocket => PlayedSocket.made.at(-1) as PlayedSocket;
+
+describe("a live socket", () => {
+  beforeEach(() => {
+    vi.useFakeTimers();
+    PlayedSocket.made.length = 0;
+  });
+  afterEach(() => {
+    vi.useRealTimers();
+  });
+
+  it("remembers where it was and comes back from there", () => {
+    const { links, messages } = watch();
+    expect(newest().url).toBe("ws://host/ws/s?user_name=Ada+L");
+    newest().opens();
+    newest().says("connection_status", null, { event: "snapshot", last_seq: 40 });
+    newest().says("training_metrics", 41);
+    newest().ends(1006);
+    expect(links.at(-1)).toMatchObject({ kind: "away", attempt: 1 });
+    vi.advanceTimersByTime(600);
+    expect(newest().url).toBe("ws://host/ws/s?user_name=Ada+L&since=41");
+    newest().opens();
+    newest().says("connection_status", null, { event: "snapshot", last_seq: 44 });
+    expect(links.at(-1)).toMatchObject({ kind: "live" });
+    // The snapshot tells of 44, but 42 to 44 are still to be replayed.
+    newest().ends(1006);
+    vi.advanceTimersByTime(600);
+    expect(newest().url).toContain("since=41");
+    expect(messages.map((m) => m.seq)).toEqual([null, 41, null]);
+  });
+
+  it.each([4401, 4403, 4404, 4409, 4410])("does not come back after %i", (code) => {
+    const { links } = watch();
+    newest().opens();
+    newest().ends(code, "no");
+    vi.advanceTimersByTime(120_000);
+    expect(PlayedSocket.made.length).toBe(1);
+    expect(links.at(-1)).toEqual({ kind: "refused", code, reason: "no" });
+    expect(comesBack(code)).toBe(false);
+  });
+
+  it.each([4508, 1012, 1006, 1001])("comes back after %i", (code) => {
+    watch();
+    newest().opens();
+    newest().ends(code);
+    vi.advanceTimersByTime(600);
+    expect(PlayedSocket.made.length).toBe(2);
+  });
+
+  it("waits as long as a busy server asks", () => {
+    watch();
+    newest().opens();
+    newest().ends(4429, "come back in 20 seconds");
+    vi.advanceTimersByTime(19_000);
+    expect(PlayedSocket.made.length).toBe(1);
+    vi.advanceTimersByTime(2_000);
+    expect(PlayedSocket.made.length).toBe(2);
+  });
+
+  it("notices a connection that went silent", () => {
+    const { links } = watch();
+    newest().opens();
+    newest().says("connection_status", null, { event: "snapshot", last_seq: 1 });
+    vi.advanceTimersByTime(45_000);
+    expect(PlayedSocket.made.length).toBeGreaterThan(1);
+    expect(links.some((l) => l.kind === "away" && l.why.includes("silent"))).toBe(true);
+  });
+
+  it("leaves for good when told to", () => {
+    const { socket, links } = watch();
+    newest().opens();
+    socket.close();
+    vi.advanceTimersByTime(60_000);
+    expect(PlayedSocket.made.length).toBe(1);
+    expect(links.at(-1)).toEqual({ kind: "closed" });
+  });
+
+  it("waits longer each time, spread and bounded", () => {
+    expect(waitBefore(1, 0)).toBe(250);
+    expect(waitBefore(1, 1)).toBe(500);
+    expect(waitBefore(4, 1)).toBe(4000);
+    expect(waitBefore(30, 1)).toBe(15_000);
+  });
+});
