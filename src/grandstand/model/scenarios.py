@@ -77,7 +77,7 @@ class TrainingConfig(BaseModel):
     model_config = _FROZEN
 
     algorithm: str = Field(default="hierarchical-ppo", min_length=1, max_length=100)
-    """`hierarchical-ppo` (Strategist and Executor), `ppo` (flat), or an installed trainer's name."""
+    """`hierarchical-ppo` (Strategist and Executor), `ppo` (flat), or an installed trainer."""
     num_episodes: int = Field(default=40_000, gt=0)
     """Finished episodes a run counts and reports."""
     high_period: int = Field(default=6, ge=1)
@@ -265,7 +265,7 @@ def _sha256(data: object) -> str:
 
 
 def scenario_hash(scenario: Scenario) -> str:
-    """SHA-256 (64 hex digits) of the whole scenario as canonical JSON: equal content, equal hash."""
+    """SHA-256 (64 hex digits) of the scenario as canonical JSON: equal content, equal hash."""
     return _sha256(scenario.to_mapping())
 
 

@@ -24,7 +24,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--episodes", type=int, help="default: the scenario's")
     parser.add_argument("--flat", action="store_true", help="PPO without the Strategist")
     parser.add_argument("--bias", type=float, nargs=2, metavar=("INVEST", "CONSUME"))
-    parser.add_argument("--set", default="{}", help='overrides as JSON, e.g. \'{"high_period": 12}\'')
+    parser.add_argument(
+        "--set", default="{}", help="overrides as JSON, e.g. '{\"high_period\": 12}'"
+    )
     parser.add_argument("--evaluate", type=int, default=20_000, help="episodes to score with")
     parser.add_argument("--cache", type=Path, help="folder for the reference values")
     parser.add_argument("--save", type=Path, help="folder for the agents")

@@ -48,9 +48,7 @@ class Evaluation:
         return asdict(self)
 
 
-TRACED = (
-    "invest save consume cash portfolio reward goal_share goal_buffer".split()
-)
+TRACED = "invest save consume cash portfolio reward goal_share goal_buffer".split()
 
 
 def evaluate(

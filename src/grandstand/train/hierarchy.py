@@ -66,7 +66,9 @@ class HouseholdTrainer:
         two_levels: bool = True,
         start_bias: tuple[float, float] = START_BIAS,
     ) -> None:
-        torch.set_num_threads(1)  # the networks are too small to share, and the server wants the rest
+        torch.set_num_threads(
+            1
+        )  # the networks are too small to share, and the server wants the rest
         config = scenario.training
         self.scenario = scenario
         self.num_episodes = config.num_episodes
@@ -253,15 +255,11 @@ class HouseholdTrainer:
             scalars |= {f"high/{name}": value for name, value in report.items()}
         return scalars, values
 
-    def _learn_goals(
-        self, strategist: Level, decided: int, remaining: float
-    ) -> dict[str, float]:
+    def _learn_goals(self, strategist: Level, decided: int, remaining: float) -> dict[str, float]:
         config = self.scenario.training
         inputs = self._high_inputs[:decided]
         last = torch.zeros(self.count, INPUTS + AGGREGATES)
-        kernels.look_high_all(
-            self.household.rules, self.household.months, self.envs, last.numpy()
-        )
+        kernels.look_high_all(self.household.rules, self.household.months, self.envs, last.numpy())
         values = strategist.values(inputs)
         advantages = torch.zeros(decided)
         kernels.period_advantages(

@@ -101,9 +101,7 @@ class HouseholdEnv(gym.Env[Floats, Floats]):
 class FixedGoal(gym.Wrapper[Floats, Floats, Floats, Floats]):
     """Shows the same goal for ever; without one, hides the goal (a flat environment of 8 numbers)."""
 
-    def __init__(
-        self, env: HouseholdEnv, goal: tuple[float, float, float] | None = None
-    ) -> None:
+    def __init__(self, env: HouseholdEnv, goal: tuple[float, float, float] | None = None) -> None:
         super().__init__(env)
         self._flat = goal is None
         if goal is not None:

@@ -40,10 +40,7 @@ RULES = np.dtype(
 euros; `reward_scale` brings learning rewards near 1; `rate_expected` is E[max(-1, rate)]."""
 
 MONTH = np.dtype(
-    [
-        (name, "f8")
-        for name in "income fixed growth reference surplus credit credit_ahead".split()
-    ]
+    [(name, "f8") for name in "income fixed growth reference surplus credit credit_ahead".split()]
 )
 """Month k: income, fixed bills, growth of bills since the start, the consumption reference (a tenth
 of income), expected surplus, `credit` A_k (what a euro invested in month k is worth by the end),

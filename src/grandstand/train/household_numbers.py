@@ -131,4 +131,3 @@ def household_key(seed: int) -> int:
 def spread_seed(seed: int) -> int:
     """A seed far from its neighbours', so that runs with seeds 7 and 8 share no household."""
     return int(mix64(np.uint64(seed & 0xFFFFFFFFFFFFFFFF) ^ np.uint64(0x5851F42D4C957F2D))) >> 1
-

@@ -136,12 +136,14 @@ class Optimum:
         slope = (ahead[-1] - ahead[-2]) / width
         future += slope * np.maximum(cash - grid[-1], 0.0)
         future -= rules["beta"] * np.maximum(0.0, rules["threshold"] - cash) / 1000.0
-        broke = -(
-            rules["beta"] * (rules["threshold"] - cash) - rules["delta"] * cash
-        ) / 1000.0 - lost
+        broke = (
+            -(rules["beta"] * (rules["threshold"] - cash) - rules["delta"] * cash) / 1000.0 - lost
+        )
         return np.where(cash < 0.0, broke, future)
 
-    def simulate(self, episodes: int, seed: int, *, market_noise: bool = True) -> tuple[Floats, Floats]:
+    def simulate(
+        self, episodes: int, seed: int, *, market_noise: bool = True
+    ) -> tuple[Floats, Floats]:
         """Live by this policy.
 
         Returns:
@@ -154,9 +156,7 @@ class Optimum:
         for k in range(1, self.household.horizon + 1):
             out = np.interp(envs["cash"], self.cash, self.outflow[k])
             invest = np.interp(out, self.shares, self.invest[k])
-            kernels.live_where(
-                household.rules, household.months, envs, alive, invest, out - invest
-            )
+            kernels.live_where(household.rules, household.months, envs, alive, invest, out - invest)
             if alive.any():
                 portfolio[k] = float(envs["portfolio"][alive].mean())
         return envs["total"].copy(), portfolio

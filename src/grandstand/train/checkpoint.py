@@ -1,0 +1,226 @@
+"""Checkpoints: a folder that is whole or not there, and can tell.
+
+    ROOT/checkpoint_episode_{N}/
+        high_agent.pt  low_agent.pt      (a flat policy: agent.pt)
+        state.pt                         all that an exact continuation needs
+        metadata.json  training_history.json
+        manifest.json                    SHA-256 and size of every other file
+
+A checkpoint is written aside, synced to disk, then renamed; a kill at any point leaves the ones before
+it as they were. Reading verifies the manifest first and never runs code from a file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from grandstand.errors import NotFound, ValidationFailed
+
+MANIFEST = "manifest.json"
+STATE = "state.pt"
+_NAME = re.compile(r"checkpoint_episode_(\d+)")
+_ASIDE = ".writing_"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint read back, verified."""
+
+    path: Path
+    episode: int
+    state: dict[str, Any]
+    """For `Trainer.load_state_dict`."""
+    metadata: dict[str, Any]
+    history: Any
+
+
+@dataclass(frozen=True)
+class Found:
+    """The answer of `newest_whole`."""
+
+    path: Path | None
+    """The newest undamaged checkpoint; None if there is none."""
+    damaged: list[str]
+    """Names of newer ones passed over, newest first, each with the reason."""
+
+
+def checkpoint_name(episode: int) -> str:
+    """`checkpoint_episode_{N}`."""
+    return f"checkpoint_episode_{episode}"
+
+
+def save_checkpoint(
+    root: Path,
+    episode: int,
+    state: Mapping[str, Any],
+    models: Mapping[str, Mapping[str, Any]],
+    metadata: Mapping[str, Any],
+    history: Any,
+) -> Path:
+    """Write one checkpoint; when this returns it is on disk in full.
+
+    Args:
+        root: folder of one session's checkpoints; made if missing. One writer at a time.
+        episode: finished episodes, the N of its name. One of the same N is replaced.
+        state: from `Trainer.state_dict`.
+        models: from `Trainer.models`: an agent's content by file stem.
+        metadata, history: JSON data; NaN and infinities are allowed.
+
+    Raises:
+        OSError: the disk is full or not writable; nothing is left behind under the final name.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    for left in root.glob(f"{_ASIDE}*"):  # a writer was killed here
+        shutil.rmtree(left)
+    files = {f"{stem}.pt": _packed(content) for stem, content in models.items()}
+    files[STATE] = _packed(state)
+    files["metadata.json"] = json.dumps({"episode": episode, **metadata}).encode()
+    files["training_history.json"] = json.dumps(history).encode()
+    manifest = {
+        name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+        for name, data in files.items()
+    }
+    files[MANIFEST] = json.dumps({"format": 1, "episode": episode, "files": manifest}).encode()
+
+    final = root / checkpoint_name(episode)
+    aside = root / f"{_ASIDE}{final.name}"
+    aside.mkdir()
+    for name, data in files.items():
+        with (aside / name).open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    _sync_folder(aside)
+    if final.exists():
+        old = root / f"{_ASIDE}replaced_{final.name}"
+        final.rename(old)
+        aside.rename(final)
+        shutil.rmtree(old)
+    else:
+        aside.rename(final)
+    _sync_folder(root)
+    return final
+
+
+def _packed(content: Mapping[str, Any]) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(dict(content), buffer)
+    return buffer.getvalue()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make names in a folder durable, where the system lets folders be opened."""
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def episode_of(path: Path) -> int | None:
+    """N of `checkpoint_episode_{N}`, or None for another name."""
+    match = _NAME.fullmatch(path.name)
+    return int(match[1]) if match else None
+
+
+def checkpoints(root: Path) -> list[Path]:
+    """Checkpoint folders by episode, oldest first, whole or not."""
+    if not root.is_dir():
+        return []
+    numbered = [
+        (number, path) for path in root.iterdir() if (number := episode_of(path)) is not None
+    ]
+    return [path for _, path in sorted(numbered)]
+
+
+def damage(path: Path) -> str | None:
+    """What is wrong with a checkpoint, as a phrase; None if it is whole."""
+    try:
+        manifest = json.loads((path / MANIFEST).read_bytes())
+        listed = dict(manifest["files"])
+        expected = [(name, entry["sha256"]) for name, entry in listed.items()]
+    except FileNotFoundError:
+        return "no manifest"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "unreadable manifest"
+    if not {STATE, "metadata.json", "training_history.json"} <= listed.keys():
+        return "incomplete manifest"
+    for name, digest in expected:
+        if Path(name).name != name:
+            return f"a manifest that names {name!r}"
+        try:
+            data = (path / name).read_bytes()
+        except OSError:
+            return f"{name} missing"
+        if hashlib.sha256(data).hexdigest() != digest:
+            return f"{name} damaged"
+    return None
+
+
+def newest_whole(root: Path) -> Found:
+    """The newest checkpoint that passes its manifest, and the newer ones that do not."""
+    damaged: list[str] = []
+    for path in reversed(checkpoints(root)):
+        wrong = damage(path)
+        if wrong is None:
+            return Found(path, damaged)
+        damaged.append(f"{path.name}: {wrong}")
+    return Found(None, damaged)
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint back.
+
+    Raises:
+        NotFound: there is no such folder (code `checkpoint_not_found`).
+        ValidationFailed: it is damaged (code `checkpoint_damaged`).
+    """
+    if not path.is_dir():
+        raise NotFound(f"There is no checkpoint {path.name!r}.", code="checkpoint_not_found")
+    wrong = damage(path)
+    if wrong is not None:
+        raise ValidationFailed(
+            f"{path.name} cannot be used: {wrong}.",
+            code="checkpoint_damaged",
+            detail="Continue from an earlier checkpoint.",
+        )
+    metadata = json.loads((path / "metadata.json").read_bytes())
+    return Checkpoint(
+        path=path,
+        episode=int(metadata["episode"]),
+        state=torch.load(path / STATE, map_location="cpu", weights_only=True),
+        metadata=metadata,
+        history=json.loads((path / "training_history.json").read_bytes()),
+    )
+
+
+def prune(root: Path, *, keep_last: int, best: int | None = None) -> list[str]:
+    """Remove old checkpoints; returns the names removed.
+
+    Args:
+        keep_last: how many of the newest stay, at least 1.
+        best: episode of one more that stays, e.g. the best so far.
+    """
+    removed = []
+    for path in checkpoints(root)[: -max(keep_last, 1)]:
+        if episode_of(path) == best:
+            continue
+        # Under its own name a half-removed one could be mistaken for a whole one that got damaged.
+        aside = root / f"{_ASIDE}removed_{path.name}"
+        path.rename(aside)
+        shutil.rmtree(aside)
+        removed.append(path.name)
+    return removed
