@@ -1,0 +1,183 @@
+"""The SDK for async code: the same objects, with `await` where there is something to wait for.
+
+The sender stays a thread of its own, so `log()` and its sisters are the very same calls, and a
+busy event loop does not delay what is reported. Calls that wait for an answer run in a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import Any, Self
+
+from grandstand.client.client import Client, Served, SessionPage, Target
+from grandstand.client.session import FINISH_SECONDS, Session
+from grandstand.client.transport import AsgiTransport
+from grandstand.model.session import Session as SessionInfo
+
+
+class AsyncSession:
+    """A `Session` whose `flush` and `finish` are awaited; everything else is the same call.
+
+    Used with ``async with`` it finishes by itself, as a `Session` does.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.sync = session
+        self.session_id = session.session_id
+        self.training_session_id = session.training_session_id
+        self.url = session.url
+        self.log = session.log
+        self.decision = session.decision
+        self.graph = session.graph
+        self.event = session.event
+        self.columns = session.columns
+
+    @property
+    def wanted(self) -> str:
+        """See `Session.wanted`."""
+        return self.sync.wanted
+
+    @property
+    def should_stop(self) -> bool:
+        """See `Session.should_stop`."""
+        return self.sync.should_stop
+
+    @property
+    def sent(self) -> int:
+        """See `Session.sent`."""
+        return self.sync.sent
+
+    @property
+    def dropped(self) -> int:
+        """See `Session.dropped`."""
+        return self.sync.dropped
+
+    async def flush(self, timeout: float | None = FINISH_SECONDS) -> bool:  # noqa: ASYNC109
+        """See `Session.flush`."""
+        return await asyncio.to_thread(self.sync.flush, timeout)
+
+    async def finish(self, *args: Any, **kwargs: Any) -> bool:
+        """See `Session.finish`, which takes the same."""
+        return await asyncio.to_thread(self.sync.finish, *args, **kwargs)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if isinstance(error, asyncio.CancelledError):
+            await self.finish("stopped", "the task was cancelled")
+        else:
+            await asyncio.to_thread(self.sync.__exit__, kind, error, trace)
+
+
+class AsyncClient:
+    """A `Client` to await. Build it where its event loop runs.
+
+    Args:
+        target: as for `Client`; an ASGI app must be started already and live on the running loop.
+        token: as for `Client`.
+        mode: as for `Client`.
+    """
+
+    def __init__(
+        self, target: Target = None, token: str | None = None, *, mode: str | None = None
+    ) -> None:
+        if target is None or isinstance(target, (str, Served)):
+            self.sync = Client(target, token, mode=mode)
+        else:
+            self.sync = Client.over(AsgiTransport(target, asyncio.get_running_loop(), token))
+
+    async def _do(self, method: Any, *args: Any, **kwargs: Any) -> Any:
+        return await asyncio.to_thread(method, *args, **kwargs)
+
+    async def request(self, method: str, path: str, json: Any = None) -> Any:
+        """See `Client.request`."""
+        return await self._do(self.sync.request, method, path, json)
+
+    async def open_session(
+        self, training_session_id: str | None = None, *, algorithm: str, **options: Any
+    ) -> AsyncSession:
+        """See `Client.open_session`, which takes the same options."""
+        session: Session = await self._do(
+            self.sync.open_session, training_session_id, algorithm=algorithm, **options
+        )
+        return AsyncSession(session)
+
+    async def attach(self, session_id: str, **options: Any) -> AsyncSession:
+        """See `Client.attach`."""
+        return AsyncSession(self.sync.attach(session_id, **options))
+
+    async def sessions(self, **filters: Any) -> SessionPage:
+        """See `Client.sessions`."""
+        page: SessionPage = await self._do(self.sync.sessions, **filters)
+        return page
+
+    async def session(self, session_id: str) -> SessionInfo:
+        """See `Client.session`."""
+        info: SessionInfo = await self._do(self.sync.session, session_id)
+        return info
+
+    async def update_session(self, session_id: str, **changes: Any) -> SessionInfo:
+        """See `Client.update_session`."""
+        info: SessionInfo = await self._do(self.sync.update_session, session_id, **changes)
+        return info
+
+    async def delete_session(
+        self, session_id: str, *, force: bool = False, files: bool = False
+    ) -> None:
+        """See `Client.delete_session`."""
+        await self._do(self.sync.delete_session, session_id, force=force, files=files)
+
+    async def start_training(self, scenario_name: str, **options: Any) -> dict[str, Any]:
+        """See `Client.start_training`."""
+        return dict(await self._do(self.sync.start_training, scenario_name, **options))
+
+    async def stop_training(self, session_id: str | None = None) -> dict[str, Any]:
+        """See `Client.stop_training`."""
+        return dict(await self._do(self.sync.stop_training, session_id))
+
+    async def status(self) -> dict[str, Any]:
+        """See `Client.status`."""
+        return dict(await self._do(self.sync.status))
+
+    async def aclose(self) -> None:
+        """See `Client.close`."""
+        await asyncio.to_thread(self.sync.close)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+
+def connect_async(
+    target: Target = None, token: str | None = None, *, url: str | None = None
+) -> AsyncClient:
+    """An `AsyncClient` for `target`; `url` is another word for it."""
+    return AsyncClient(url if target is None else target, token)
+
+
+async def open_session_async(
+    training_session_id: str | None = None,
+    *,
+    algorithm: str,
+    url: str | None = None,
+    token: str | None = None,
+    mode: str | None = None,
+    **options: Any,
+) -> AsyncSession:
+    """Begin to report a training from async code; see `Client.open_session` for the options."""
+    client = AsyncClient(url, token, mode=mode)
+    return await client.open_session(training_session_id, algorithm=algorithm, **options)

@@ -1,0 +1,344 @@
+"""The way to a server: open sessions, look at them, start and steer trainings."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from grandstand.client.address import Address, Mode
+from grandstand.client.buffer import DEFAULT_LIMIT
+from grandstand.client.encoding import listed
+from grandstand.client.session import Session
+from grandstand.client.transport import (
+    AppThread,
+    ASGIApp,
+    AsgiTransport,
+    HttpTransport,
+    Transport,
+    call,
+)
+from grandstand.errors import Unavailable
+from grandstand.model.session import Session as SessionInfo
+from grandstand.model.session import new_id, session_id_of
+
+log = logging.getLogger("grandstand.client")
+
+
+@runtime_checkable
+class Served(Protocol):
+    """A server object in this process, such as `grandstand.TrainingMetricsServer`."""
+
+    def transport(self, token: str | None = None) -> Transport:
+        """A way into its ASGI app."""
+
+
+Target: TypeAlias = str | Served | ASGIApp | None
+
+
+class SessionPage(msgspec.Struct):
+    """Some sessions, how many there are in all, and where the rest begins."""
+
+    sessions: list[SessionInfo]
+    total: int
+    next_cursor: str | None = None
+
+
+class Client:
+    """A server, seen from a script. Methods wait for its answer; any thread may call them.
+
+    Args:
+        target: the server's URL; or a server object or a started ASGI app in this process. By
+            default ``GRANDSTAND_URL``, else http://127.0.0.1:8000.
+        token: what it asks for when its auth is on; by default ``GRANDSTAND_TOKEN``.
+        mode: "online", or "disabled" to report nothing; by default ``GRANDSTAND_MODE``.
+
+    Raises:
+        ValidationFailed: an address or mode that makes no sense.
+    """
+
+    def __init__(
+        self, target: Target = None, token: str | None = None, *, mode: str | None = None
+    ) -> None:
+        address = Address.find(target if isinstance(target, str) else None, token, mode)
+        self.mode = address.mode
+        self.url: str | None = None
+        self._thread: AppThread | None = None
+        self._transport: Transport
+        if target is None or isinstance(target, str):
+            self.url = address.url
+            self._transport = HttpTransport(address.url, address.token)
+        elif isinstance(target, Served):
+            self._transport = target.transport(token)
+        else:
+            self._thread = AppThread(target)
+            self._transport = AsgiTransport(target, self._thread.loop, token)
+
+    @classmethod
+    def over(cls, transport: Transport) -> Client:
+        """A client that speaks through `transport`, whatever that is."""
+        client = cls.__new__(cls)
+        client.mode = Mode.ONLINE
+        client.url = None
+        client._thread = None
+        client._transport = transport
+        return client
+
+    def request(self, method: str, path: str, json: Any = None, *, timeout: float = 30.0) -> Any:
+        """Any route of the API: the decoded answer.
+
+        Raises:
+            GrandstandError: the class the server refused with, or `Unavailable` where none answers.
+        """
+        return call(
+            self._transport, method, path, json, timeout=timeout, repeatable=method == "GET"
+        )
+
+    # ---- sessions ----------------------------------------------------------------------------
+
+    def open_session(
+        self,
+        training_session_id: str | None = None,
+        *,
+        algorithm: str,
+        total_episodes: int | None = None,
+        name: str | None = None,
+        tags: Sequence[str] = (),
+        config: Mapping[str, Any] | None = None,
+        model_generation: int = 1,
+        room_code: str | None = None,
+        enable_spectators: bool = True,
+        resume: bool = False,
+        limit: int = DEFAULT_LIMIT,
+        lossless: bool = False,
+    ) -> Session:
+        """Begin to report a training.
+
+        With the server away it begins all the same: records are kept and sent when it answers.
+
+        Args:
+            training_session_id: your own name for the run; a fresh one if not given.
+            algorithm: such as "DQN" or "PPO".
+            total_episodes: how many are planned, for the progress shown.
+            name: for people, if another than the id.
+            tags: words to find it by.
+            config: hyperparameters and the like, anything JSON can hold.
+            model_generation: which generation of your model this trains, from 0.
+            room_code: a code under which spectators join.
+            enable_spectators: whether people may watch it live.
+            resume: go on with the session of that id if there is one.
+            limit: most records kept while the server is away; then the oldest are dropped.
+            lossless: hold `log()` back instead of dropping.
+
+        Raises:
+            Conflict: the id is taken and `resume` is not set.
+            ValidationFailed: a value the server refuses, by name.
+            Unauthenticated, Forbidden: it wants a (better) token.
+        """
+        own_id = training_session_id or new_id()
+        if self.mode is Mode.DISABLED:
+            return Session(None, session_id_of(own_id), own_id)
+        body = {
+            "training_session_id": own_id,
+            "algorithm": algorithm,
+            "total_episodes": total_episodes,
+            "name": name,
+            "tags": list(tags),
+            "config": listed(config or {}),
+            "model_generation": model_generation,
+            "room_code": room_code,
+            "enable_spectators": enable_spectators,
+            "resume": resume,
+        }
+        body = {key: value for key, value in body.items() if value is not None}
+        session_id, opening = session_id_of(own_id), None
+        try:
+            session_id = self.request("POST", "/api/training/sessions", body)["session_id"]
+        except Unavailable as error:
+            log.warning("%s; the session starts without it, records are kept", error.message)
+            opening = body
+        return Session(
+            self._transport,
+            session_id,
+            own_id,
+            limit=limit,
+            lossless=lossless,
+            opening=opening,
+            link=f"{self.url}/sessions/{session_id}" if self.url else None,
+        )
+
+    def attach(
+        self,
+        session_id: str,
+        *,
+        limit: int = DEFAULT_LIMIT,
+        lossless: bool = False,
+        heartbeat: bool = True,
+    ) -> Session:
+        """Report into a session that exists, without asking the server first.
+
+        Args:
+            session_id: its id.
+            limit: as in `open_session`.
+            lossless: as in `open_session`.
+            heartbeat: whether to keep it alive while nothing is logged.
+        """
+        online = None if self.mode is Mode.DISABLED else self._transport
+        return Session(online, session_id, limit=limit, lossless=lossless, heartbeat=heartbeat)
+
+    def sessions(
+        self,
+        *,
+        status: str | Sequence[str] | None = None,
+        algorithm: str | None = None,
+        tag: str | None = None,
+        q: str | None = None,
+        sort: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> SessionPage:
+        """Sessions, by default those not ended.
+
+        Args:
+            status: one or several of them, or "all".
+            algorithm: only of this one.
+            tag: only with this one.
+            q: text in the name or id.
+            sort: as the server knows it.
+            limit: most to return at once.
+            cursor: the `next_cursor` of the page before.
+        """
+        asked = {
+            "status": status if status is None or isinstance(status, str) else ",".join(status),
+            "algorithm": algorithm,
+            "tag": tag,
+            "q": q,
+            "sort": sort,
+            "limit": limit,
+            "cursor": cursor,
+        }
+        query = urlencode({k: v for k, v in asked.items() if v is not None})
+        answer = self.request("GET", "/api/training/sessions" + (f"?{query}" if query else ""))
+        return msgspec.convert(answer, SessionPage, strict=False)
+
+    def session(self, session_id: str) -> SessionInfo:
+        """One session as the server sees it.
+
+        Raises:
+            NotFound: there is none of that id.
+        """
+        return self._info(self.request("GET", _of(session_id)))
+
+    def update_session(self, session_id: str, **changes: Any) -> SessionInfo:
+        """Change name, notes, tags, archived, total_episodes, status (a wish for managed ones) …"""
+        return self._info(self.request("PUT", _of(session_id), listed(changes)))
+
+    def delete_session(self, session_id: str, *, force: bool = False, files: bool = False) -> None:
+        """Delete a session and its records.
+
+        Args:
+            session_id: its id.
+            force: also while a worker trains it.
+            files: its model files as well.
+
+        Raises:
+            Conflict: it is running and `force` is not set.
+        """
+        query = urlencode({"force": str(force).lower(), "files": str(files).lower()})
+        self.request("DELETE", f"{_of(session_id)}?{query}")
+
+    # ---- trainings ---------------------------------------------------------------------------
+
+    def start_training(self, scenario_name: str, **options: Any) -> dict[str, Any]:
+        """Start one of the server's own trainings.
+
+        Args:
+            scenario_name: one of the server's scenarios, such as "bologna_coppia".
+            options: num_episodes, save_interval, eval_episodes, seed, queue, pace, overrides …
+
+        Returns:
+            The answer, with `session_id` and `status`.
+
+        Raises:
+            TrainingBusy: one is running already; `queue=True` waits its turn.
+            NotFound: no such scenario.
+        """
+        body = {"scenario_name": scenario_name, **listed(options)}
+        return dict(self.request("POST", "/api/training/start", body))
+
+    def stop_training(self, session_id: str | None = None) -> dict[str, Any]:
+        """Stop the running training, keeping its model.
+
+        Raises:
+            BadRequest: none is running.
+            Conflict: several are, and none was named.
+        """
+        body = {} if session_id is None else {"session_id": session_id}
+        return dict(self.request("POST", "/api/training/stop", body))
+
+    def status(self) -> dict[str, Any]:
+        """What is being trained right now, if anything."""
+        return dict(self.request("GET", "/api/training/status"))
+
+    # ---- ending ------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Let go of the connection. Sessions opened from here have their own and go on."""
+        self._transport.close()
+        if self._thread is not None:
+            self._thread.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @staticmethod
+    def _info(answer: Any) -> SessionInfo:
+        return msgspec.convert(answer, SessionInfo, strict=False)
+
+
+def _of(session_id: str) -> str:
+    return f"/api/training/sessions/{quote(session_id, safe='')}"
+
+
+def connect(target: Target = None, token: str | None = None, *, url: str | None = None) -> Client:
+    """A `Client` for `target`; `url` is another word for it."""
+    return Client(url if target is None else target, token)
+
+
+def open_session(
+    training_session_id: str | None = None,
+    *,
+    algorithm: str,
+    total_episodes: int | None = None,
+    url: str | None = None,
+    token: str | None = None,
+    mode: str | None = None,
+    **options: Any,
+) -> Session:
+    """Begin to report a training, in one call; see `Client.open_session` for what it takes.
+
+    Args:
+        training_session_id: your own name for the run; a fresh one if not given.
+        algorithm: such as "DQN" or "PPO".
+        total_episodes: how many are planned.
+        url: the server's; by default ``GRANDSTAND_URL``, else http://127.0.0.1:8000.
+        token: by default ``GRANDSTAND_TOKEN``.
+        mode: "online" or "disabled"; by default ``GRANDSTAND_MODE``, else online.
+        options: name, tags, config, model_generation, resume and the others.
+    """
+    client = Client(url, token, mode=mode)
+    return client.open_session(
+        training_session_id, algorithm=algorithm, total_episodes=total_episodes, **options
+    )

@@ -1,0 +1,442 @@
+"""A session as the script that reports it holds it: `log()` and its sisters."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from grandstand.client.buffer import DEFAULT_LIMIT, Buffer
+from grandstand.client.encoding import (
+    PLAIN,
+    Ready,
+    Row,
+    listed,
+    plain,
+    scalar,
+    whole,
+)
+from grandstand.client.failure import describe
+from grandstand.client.transport import Transport, call
+from grandstand.clock import Clock, SystemClock
+from grandstand.errors import GrandstandError
+from grandstand.model.telemetry import DECISION, GRAPH, METRICS, STATUS
+
+log = logging.getLogger("grandstand.client")
+
+FINISH_SECONDS = 30.0
+COLUMN_ROWS = 2_000
+"""A columnar record longer than this is sent in several."""
+
+EndStatus = Literal["completed", "stopped", "failed", "released"]
+
+
+class Session:
+    """One training being reported. Get it from `grandstand.open_session` or `Client.attach`.
+
+    Nothing here raises into the training or waits for the network, `flush` and `finish` aside,
+    which wait with a bound. What cannot be stored is said once on the logger
+    ``grandstand.client`` and counted in `dropped`. All methods may be called from any thread.
+
+    Used as a context manager it finishes by itself: completed at the end of the block, failed with
+    the reason when an exception leaves it, stopped on Ctrl-C.
+
+    Attributes:
+        session_id: its name in URLs.
+        training_session_id: the name it was given.
+        wanted: what people asked for ("running", "paused", "stopped") as last heard; a loop that
+            wants to obey looks at it, see `should_stop`.
+    """
+
+    def __init__(
+        self,
+        transport: Transport | None,
+        session_id: str,
+        training_session_id: str | None = None,
+        *,
+        clock: Clock | None = None,
+        limit: int = DEFAULT_LIMIT,
+        lossless: bool = False,
+        opening: Mapping[str, Any] | None = None,
+        heartbeat: bool = True,
+        link: str | None = None,
+    ) -> None:
+        self.session_id = session_id
+        self.training_session_id = training_session_id or session_id
+        self.wanted: str = "running"
+        self.url = link
+        """The page on which people watch it, where the server serves one."""
+        self._clock = clock or SystemClock()
+        self._now = self._clock.now
+        self._transport = transport
+        self._episode = 0
+        self._finished = False
+        self._path = f"/api/training/sessions/{session_id}"
+        self._buffer: Buffer | None = None
+        if transport is not None:
+            twin = transport.twin()
+            self._buffer = Buffer(
+                twin,
+                session_id,
+                clock=self._clock,
+                limit=limit,
+                lossless=lossless,
+                opening=_opener(twin, opening) if opening is not None else None,
+                beat=(lambda: self._beat(twin)) if heartbeat else None,
+            )
+
+    # ---- reporting ---------------------------------------------------------------------------
+
+    def log(
+        self,
+        metrics: Mapping[str, Any],
+        *,
+        step: int | None = None,
+        episode: int | None = None,
+    ) -> None:
+        """Report scalars by name.
+
+        The 17 names of a metrics record (``current_reward``, ``win_rate``, …) are stored as such,
+        any other goes to `extra`; ``group/name`` makes a group. Scalars of NumPy and PyTorch are
+        fine, NaN and infinities are kept.
+
+        Args:
+            metrics: values by name; may be reused or changed right afterwards.
+            step: environment or optimiser steps so far, a whole number from 0; may also be one of
+                `metrics`.
+            episode: likewise; without one the last one told is meant, 0 at first.
+        """
+        try:
+            buffer = self._buffer
+            if buffer is None:
+                return
+            row = dict(metrics)
+            if not PLAIN.issuperset(map(type, row.values())):
+                row = plain(metrics, buffer.complain)
+            if episode is None:
+                episode = row.pop("episode", None)
+            if step is None:
+                step = row.pop("step", None)
+            if type(episode) is not int or episode < 0:
+                episode = self._episode if episode is None else self._whole("episode", episode)
+            if step is not None and (type(step) is not int or step < 0):
+                step = self._whole("step", step)
+            if episode is None:
+                episode = self._episode
+            self._episode = episode
+            buffer.put(Row(self._now(), row, episode, step))
+        except Exception as error:  # a mistake in a log line must not end a training
+            self._complain("log", error)
+
+    def decision(
+        self,
+        action_probabilities: Mapping[str, float] | None = None,
+        *,
+        state_values: Any = None,
+        q_values: Sequence[float] | None = None,
+        selected_action: str | int | None = None,
+        confidence_score: float | None = None,
+        episode: int | None = None,
+        step: int | None = None,
+        extra: Mapping[str, Any] | None = None,
+        key: str | None = None,
+    ) -> None:
+        """Report what the agent weighed and chose, for those who watch.
+
+        Args:
+            action_probabilities: probability of each action, 0 to 1, adding up to 1.
+            state_values: value of the state, a number or several.
+            q_values: value of each action.
+            selected_action: name or number of the chosen one.
+            confidence_score: 0 to 1.
+            episode: the episode it happened in, the last one told if not given.
+            step: the step it happened at.
+            extra: what else explains it: numbers or short texts by name.
+            key: see `columns`.
+        """
+        self._record(
+            DECISION,
+            {
+                "timestamp": self._now(),
+                "action_probabilities": action_probabilities,
+                "state_values": state_values,
+                "q_values": q_values,
+                "selected_action": selected_action,
+                "confidence_score": confidence_score,
+                "episode": self._episode if episode is None else episode,
+                "step": step,
+                "extra": extra,
+            },
+            key,
+        )
+
+    def graph(
+        self,
+        graph_id: str,
+        data_points: Mapping[str, Sequence[Any]] | None = None,
+        *,
+        title: str | None = None,
+        y_label: str | None = None,
+        metrics: Sequence[str] = (),
+        max_points: int | None = None,
+    ) -> None:
+        """Append points to a graph of its own.
+
+        Args:
+            graph_id: 1 to 128 characters; the same id appends.
+            data_points: by metric: numbers (happening now), ``(time, number)`` pairs, or
+                ``{"timestamp": …, "value": …}``; times aware, or naive in UTC.
+            title: shown above it.
+            y_label: shown beside it.
+            metrics: names of the metrics it shows; those with points are included by themselves.
+            max_points: the newest to keep for each metric, 1 to 100,000 (1000 if not given).
+        """
+        try:
+            now = self._now()
+            points = {
+                str(name): [_point(p, now) for p in listed(series)]
+                for name, series in (data_points or {}).items()
+            }
+            names = list(dict.fromkeys([*metrics, *points]))
+            self._record(
+                GRAPH,
+                {
+                    "graph_id": graph_id,
+                    "title": title,
+                    "y_label": y_label,
+                    "metrics": names,
+                    "data_points": points,
+                    "max_points": max_points,
+                },
+            )
+        except Exception as error:  # as in log()
+            self._complain("graph", error)
+
+    def event(self, name: str, /, *, key: str | None = None, **data: Any) -> None:
+        """Report that something happened: a checkpoint, a new phase, an evaluation.
+
+        Args:
+            name: 1 to 64 characters, what watchers see as ``data.event``.
+            key: see `columns`.
+            data: anything JSON can hold.
+        """
+        self._record(STATUS, {"event": name, "timestamp": self._now(), **data}, key)
+
+    def columns(
+        self, columns: Mapping[str, Any], *, extra: Mapping[str, Any] | None = None, key: str = ""
+    ) -> None:
+        """Report many episodes at once, a list (or array) per field, all equally long.
+
+        Args:
+            columns: by field of a metrics record; `episode` must be among them.
+            extra: by any other name.
+            key: names these rows within the session: rows already stored under it are not stored
+                again, so a run that goes back to a checkpoint may report them once more.
+        """
+        try:
+            ready = {name: listed(column) for name, column in columns.items()}
+            more = {name: listed(column) for name, column in (extra or {}).items()}
+            total = len(ready["episode"])
+            if total == 0 or self._buffer is None:
+                return
+            self._episode = int(ready["episode"][-1])
+            if "timestamp" not in ready:
+                ready["timestamp"] = [self._now()] * total
+            for a in range(0, total, COLUMN_ROWS):
+                b = min(a + COLUMN_ROWS, total)
+                body: dict[str, Any] = {name: column[a:b] for name, column in ready.items()}
+                if more:
+                    body["extra"] = {name: column[a:b] for name, column in more.items()}
+                part = key if total <= COLUMN_ROWS or not key else f"{key} part {a // COLUMN_ROWS}"
+                self._buffer.put(Ready(METRICS, body, True, part or None, b - a))
+        except Exception as error:  # as in log()
+            self._complain("columns", error)
+
+    def scalars(
+        self, values: Mapping[str, Any], *, episode: int, step: int | None, key: str
+    ) -> None:
+        """Report scalars that are known once for many episodes, all of them in `extra`.
+
+        Args:
+            values: by name.
+            episode: the newest episode they speak of.
+            step: steps so far.
+            key: see `columns`.
+        """
+        try:
+            extra = plain(values, self._complain_topic)
+            self._record(
+                METRICS,
+                {"timestamp": self._now(), "episode": episode, "step": step, "extra": extra},
+                key,
+            )
+        except Exception as error:  # as in log()
+            self._complain("scalars", error)
+
+    # ---- state -------------------------------------------------------------------------------
+
+    @property
+    def should_stop(self) -> bool:
+        """Whether people asked this training to stop, as heard with the last heartbeat."""
+        return self.wanted == "stopped"
+
+    @property
+    def sent(self) -> int:
+        """Records (rows counted) the server has acknowledged as stored."""
+        return self._buffer.outcome.sent if self._buffer else 0
+
+    @property
+    def dropped(self) -> int:
+        """Records given up; the logger ``grandstand.client`` says why."""
+        return self._buffer.outcome.dropped if self._buffer else 0
+
+    @property
+    def away_since(self) -> float | None:
+        """`Clock.monotonic` since when the server does not answer; None while it does."""
+        return self._buffer.outcome.away_since if self._buffer else None
+
+    @property
+    def ended(self) -> GrandstandError | None:
+        """Why nothing is taken any more: finished, deleted, or superseded by a newer attempt."""
+        return self._buffer.outcome.ended if self._buffer else None
+
+    # ---- ending ------------------------------------------------------------------------------
+
+    def flush(self, timeout: float | None = FINISH_SECONDS) -> bool:
+        """Wait until everything reported so far is stored.
+
+        Args:
+            timeout: most seconds to wait; None waits as long as it takes.
+
+        Returns:
+            Whether it is.
+        """
+        return self._buffer.flush(timeout) if self._buffer else True
+
+    def finish(
+        self,
+        status: EndStatus = "completed",
+        reason: str | None = None,
+        error: Mapping[str, Any] | None = None,
+        *,
+        final_metrics: Mapping[str, Any] | None = None,
+        models: Mapping[str, Any] | None = None,
+        timeout: float = FINISH_SECONDS,
+    ) -> bool:
+        """Send what is left and say how the training ended. A second call does nothing.
+
+        Args:
+            status: completed, stopped or failed (released is for workers that will be followed by
+                another).
+            reason: why, for people.
+            error: for a failed one: message, type, traceback.
+            final_metrics: what it came to, by name.
+            models: paths of what it saved, by name.
+            timeout: most seconds to wait for the server.
+
+        Returns:
+            Whether the server knows; False when it is away or refused (the log says why).
+        """
+        if self._finished:
+            return True
+        self._finished = True
+        if self._buffer is None or self._transport is None:
+            return True
+        until = self._clock.monotonic() + timeout
+        flushed = self._buffer.flush(timeout)
+        if not flushed:
+            log.warning("session %s: not everything was sent before it finished", self.session_id)
+        ended = self._buffer.outcome.ended
+        self._buffer.end(GrandstandError("it is finished", code="session_finished"))
+        if ended is not None:
+            return False
+        body = {
+            "status": status,
+            "reason": reason,
+            "error": dict(error) if error else None,
+            "final_metrics": listed(final_metrics) if final_metrics else None,
+            "models": listed(models) if models else None,
+        }
+        try:
+            call(
+                self._transport,
+                "POST",
+                f"{self._path}/finish",
+                {k: v for k, v in body.items() if v is not None},
+                timeout=max(until - self._clock.monotonic(), 1.0),
+                repeatable=True,
+            )
+        except GrandstandError as refusal:
+            log.warning("session %s: could not finish it: %s", self.session_id, refusal.message)
+            return False
+        return flushed
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None or (isinstance(error, SystemExit) and not error.code):
+            self.finish("completed")
+        elif isinstance(error, KeyboardInterrupt):
+            self.finish("stopped", "interrupted from the keyboard")
+        else:
+            told = describe(error)
+            self.finish("failed", f"{told['type']}: {told['message']}", told)
+
+    # ---- inside ------------------------------------------------------------------------------
+
+    def _record(self, type: str, data: Mapping[str, Any], key: str | None = None) -> None:
+        try:
+            if self._buffer is None:
+                return
+            body = {name: listed(value) for name, value in data.items() if value is not None}
+            self._buffer.put(Ready(type, body, key=key))
+        except Exception as error:  # as in log()
+            self._complain(type, error)
+
+    def _whole(self, name: str, value: Any) -> int | None:
+        try:
+            return whole(value)
+        except (TypeError, ValueError, OverflowError, RuntimeError):
+            self._complain_topic(
+                f"shape of {name}",
+                f"{name} must be a whole number of at least 0, not {value!r}; it is left out",
+            )
+            return None
+
+    def _complain(self, what: str, error: Exception) -> None:
+        self._complain_topic(
+            f"{what} raised", f"{what} could not take what it was given: {error!r}"
+        )
+
+    def _complain_topic(self, topic: str, message: str) -> None:
+        if self._buffer is not None:
+            self._buffer.complain(topic, message)
+
+    def _beat(self, transport: Transport) -> None:
+        answer = call(transport, "POST", f"{self._path}/heartbeat", {}, repeatable=True)
+        if isinstance(answer, dict) and isinstance(answer.get("wanted"), str):
+            self.wanted = answer["wanted"]
+
+
+def _opener(transport: Transport, body: Mapping[str, Any]) -> Any:
+    def open_now() -> None:
+        call(transport, "POST", "/api/training/sessions", body)
+
+    return open_now
+
+
+def _point(point: Any, now: datetime) -> dict[str, Any]:
+    if isinstance(point, Mapping):
+        return {"timestamp": point["timestamp"], "value": scalar(point["value"])}
+    if isinstance(point, (list, tuple)):
+        at, value = point
+        return {"timestamp": at, "value": scalar(value)}
+    return {"timestamp": now, "value": scalar(point)}

@@ -1,0 +1,363 @@
+"""How a request reaches the server: over HTTP, or straight into an ASGI app in this process.
+
+Both are synchronous and serve one request at a time; `twin()` gives another thread its own. Plain
+`http.client` is used instead of a larger library because a request costs a tenth of the Python time
+there, and that time is taken from the training (see docs/decisions/sdk-transport.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from urllib.parse import urlsplit
+
+import msgspec
+
+from grandstand.errors import GrandstandError, Unavailable, from_body
+
+if TYPE_CHECKING:
+    import http.client
+
+ASGIApp: TypeAlias = Callable[
+    [
+        MutableMapping[str, Any],
+        Callable[[], Awaitable[MutableMapping[str, Any]]],
+        Callable[[MutableMapping[str, Any]], Awaitable[None]],
+    ],
+    Awaitable[None],
+]
+
+TIMEOUT_SECONDS = 30.0
+CONNECT_SECONDS = 5.0
+KEEP_ALIVE_SECONDS = 4.0
+"""A connection idle for longer may have been closed by the server (most wait 5 s): open anew."""
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """An answer: its status, its body and the seconds it asks to wait, if it does."""
+
+    status: int
+    body: bytes
+    retry_after_seconds: float | None = None
+
+    def json(self) -> Any:
+        """The decoded body; None for an empty one.
+
+        Raises:
+            Unavailable: something that is not our server answered (code ``not_our_server``).
+        """
+        if not self.body:
+            return None
+        try:
+            return _decode(self.body)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise Unavailable(
+                "the answer is not JSON; is this address a Grandstand server?",
+                code="not_our_server",
+                detail="Check GRANDSTAND_URL, and whether a proxy answers in its place.",
+            ) from None
+
+    def error(self) -> GrandstandError:
+        """The failure this answer stands for, as the class the server raised."""
+        try:
+            body = _decode(self.body) if self.body else {}
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            body = {}
+        error = from_body(self.status, body if isinstance(body, dict) else {})
+        error.retry_after_seconds = self.retry_after_seconds
+        return error
+
+
+class Transport(Protocol):
+    """One conversation with the server, one request at a time; any thread may call."""
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        *,
+        timeout: float = TIMEOUT_SECONDS,
+        repeatable: bool = False,
+    ) -> Reply:
+        """Send and wait for the answer, whatever its status.
+
+        Args:
+            method: HTTP method.
+            path: from ``/``, with its query.
+            body: JSON, already encoded.
+            timeout: seconds to wait for the answer.
+            repeatable: whether sending it twice does no harm.
+
+        Raises:
+            Unavailable: no answer (code ``server_unreachable``).
+        """
+
+    def twin(self) -> Transport:
+        """The same destination, for another thread."""
+
+    def close(self) -> None:
+        """Let go of the connection; a later request opens a new one."""
+
+
+def call(
+    transport: Transport,
+    method: str,
+    path: str,
+    json: Any = None,
+    *,
+    timeout: float = TIMEOUT_SECONDS,
+    repeatable: bool = False,
+) -> Any:
+    """A request with a JSON body, and the decoded answer.
+
+    Raises:
+        GrandstandError: what the server refused with, or `Unavailable` where none answers.
+    """
+    body = None if json is None else _encode(json)
+    reply = transport.request(method, path, body, timeout=timeout, repeatable=repeatable)
+    if reply.status >= 400:
+        raise reply.error()
+    return reply.json()
+
+
+def _unreachable(url: str, reason: object) -> Unavailable:
+    return Unavailable(
+        f"no Grandstand server answers at {url} ({reason})",
+        code="server_unreachable",
+        detail="Start one with `grandstand serve`, or point GRANDSTAND_URL at the right address.",
+        details={"url": url},
+    )
+
+
+def _seconds(value: str | None) -> float | None:
+    try:
+        return float(value) if value is not None else None
+    except ValueError:
+        return None  # A date is also allowed there; our servers send seconds.
+
+
+class HttpTransport:
+    """HTTP/1.1 with keep-alive.
+
+    Args:
+        url: scheme, host, port and a path prefix if the server lies behind one.
+        token: bearer token, or None.
+    """
+
+    def __init__(self, url: str, token: str | None = None) -> None:
+        self._url = url
+        self._token = token
+        parts = urlsplit(url)
+        self._secure = parts.scheme == "https"
+        self._host = parts.hostname or "127.0.0.1"
+        self._port = parts.port
+        self._prefix = parts.path.rstrip("/")
+        self._headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        if token:
+            self._headers["Authorization"] = f"Bearer {token}"
+        self._connection: http.client.HTTPConnection | None = None
+        self._used_at = 0.0
+        self._turn = threading.Lock()
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        *,
+        timeout: float = TIMEOUT_SECONDS,
+        repeatable: bool = False,
+    ) -> Reply:
+        """See `Transport.request`."""
+        with self._turn:
+            return self._request(method, path, body, timeout, repeatable)
+
+    def _request(
+        self, method: str, path: str, body: bytes | None, timeout: float, repeatable: bool
+    ) -> Reply:
+        import http.client
+
+        for last in (False, True):
+            connection, fresh = self._connect(http.client)
+            try:
+                if connection.sock is not None:
+                    connection.sock.settimeout(timeout)
+                connection.request(method, self._prefix + path, body, self._headers)
+                answer = connection.getresponse()
+                content = answer.read()
+            except TimeoutError:
+                self._drop()
+                raise _unreachable(self._url, f"no answer within {timeout:g} s") from None
+            except (OSError, http.client.HTTPException) as error:
+                self._drop()
+                # A server may close a kept connection just as we use it: worth one more try.
+                if fresh or last or not repeatable:
+                    raise _unreachable(self._url, str(error) or type(error).__name__) from error
+                continue
+            self._used_at = time.monotonic()
+            if answer.will_close:
+                self._drop()
+            return Reply(answer.status, content, _seconds(answer.headers.get("Retry-After")))
+        raise AssertionError("unreachable")
+
+    def _connect(self, http_client: Any) -> tuple[http.client.HTTPConnection, bool]:
+        if self._connection is not None:
+            if time.monotonic() - self._used_at < KEEP_ALIVE_SECONDS:
+                return self._connection, False
+            self._drop()
+        kind = http_client.HTTPSConnection if self._secure else http_client.HTTPConnection
+        connection = kind(self._host, self._port, timeout=CONNECT_SECONDS)
+        try:
+            connection.connect()
+        except OSError as error:
+            raise _unreachable(self._url, error.strerror or error) from error
+        self._connection = connection
+        return connection, True
+
+    def twin(self) -> HttpTransport:
+        """See `Transport.twin`."""
+        return HttpTransport(self._url, self._token)
+
+    def close(self) -> None:
+        """See `Transport.close`."""
+        with self._turn:
+            self._drop()
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+class AsgiTransport:
+    """Requests straight into an ASGI app that lives on an event loop of this process.
+
+    Args:
+        app: the ASGI app, already started.
+        loop: the running loop it lives on.
+        token: bearer token, or None.
+    """
+
+    def __init__(
+        self, app: ASGIApp, loop: asyncio.AbstractEventLoop, token: str | None = None
+    ) -> None:
+        self._app = app
+        self._loop = loop
+        self._token = token
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        *,
+        timeout: float = TIMEOUT_SECONDS,
+        repeatable: bool = False,
+    ) -> Reply:
+        """See `Transport.request`; never from the app's own loop, which it would hold."""
+        try:
+            here = asyncio.get_running_loop()
+        except RuntimeError:
+            here = None
+        if here is self._loop:
+            raise GrandstandError(
+                "this call would wait for the event loop it is holding",
+                code="called_from_the_loop",
+                detail="In async code use grandstand.connect_async and await it.",
+            )
+        if self._loop.is_closed():
+            raise _unreachable("the server in this process", "its event loop has ended")
+        future = asyncio.run_coroutine_threadsafe(self._ask(method, path, body), self._loop)
+        try:
+            return future.result(timeout)
+        except TimeoutError:
+            future.cancel()
+            raise _unreachable(
+                "the server in this process", f"no answer within {timeout:g} s"
+            ) from None
+
+    async def _ask(self, method: str, path: str, body: bytes | None) -> Reply:
+        import httpx
+
+        headers = {"Content-Type": "application/json"}
+        if self._token:
+            headers["Authorization"] = f"Bearer {self._token}"
+        transport = httpx.ASGITransport(app=self._app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            answer = await client.request(method, path, content=body, headers=headers)
+        wait = _seconds(answer.headers.get("Retry-After"))
+        return Reply(answer.status_code, answer.content, wait)
+
+    def twin(self) -> AsgiTransport:
+        """See `Transport.twin`."""
+        return self
+
+    def close(self) -> None:
+        """See `Transport.close`; there is no connection."""
+
+
+class AppThread:
+    """A bare ASGI app, started on an event loop of its own in a thread, until `close()`.
+
+    Raises:
+        Unavailable: the app refused to start, with its reason.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        self._started = threading.Event()
+        self._refusal: str | None = None
+        self._thread = threading.Thread(target=self._run, name="grandstand-app", daemon=True)
+        self._thread.start()
+        self._started.wait()
+        if self._refusal is not None:
+            raise Unavailable(f"the app did not start: {self._refusal}", code="app_failed")
+
+    def _run(self) -> None:
+        asyncio.run(self._live())
+
+    async def _live(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        told: asyncio.Queue[MutableMapping[str, Any]] = asyncio.Queue()
+
+        asked = False
+
+        async def receive() -> MutableMapping[str, Any]:
+            nonlocal asked
+            if not asked:
+                asked = True
+                return {"type": "lifespan.startup"}
+            await self._stop.wait()
+            return {"type": "lifespan.shutdown"}
+
+        async def live() -> None:
+            scope: dict[str, Any] = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}
+            try:
+                await self.app(scope, receive, told.put)
+            except Exception as error:
+                # An app without lifespan raises here, which the protocol allows.
+                refused = {"type": "lifespan.ended", "message": repr(error)}
+                await told.put(refused)
+
+        life = asyncio.create_task(live())
+        answer: Mapping[str, Any] = await told.get()
+        if answer["type"] == "lifespan.startup.failed":
+            self._refusal = str(answer.get("message") or "no reason given")
+        self._started.set()
+        if self._refusal is None:
+            await self._stop.wait()
+        await life
+
+    def close(self) -> None:
+        """Shut the app down and wait for it."""
+        if self._thread.is_alive():
+            self.loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join()
