@@ -50,7 +50,7 @@ export class SessionFeed {
   constructor(id: string, userName: string) {
     this.id = id;
     this.curves = new Curves(id, (problem) => {
-      this.curvesProblem = problem;
+      this.curvesProblem = problem?.status === 0 && this.curves.loaded ? null : problem;
       onNextFrame(this.#draw);
     });
     void this.#start(userName);
@@ -103,7 +103,8 @@ export class SessionFeed {
       this.problem = null;
     } catch (problem) {
       if (!(problem instanceof ApiError)) throw problem;
-      this.problem = problem;
+      // A server that is away for a moment is said quietly, by the state of the live connection.
+      if (problem.status !== 0 || this.session === null) this.problem = problem;
     }
   }
 

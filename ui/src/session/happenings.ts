@@ -33,6 +33,16 @@ const STATUS_WORDS: Readonly<Record<string, string>> = {
   lost: "Lost",
 };
 
+const ASKED: Readonly<Record<string, string>> = {
+  checkpoint: "for a checkpoint",
+  pause: "to pause",
+  paused: "to pause",
+  stop: "to stop",
+  stopped: "to stop",
+  resume: "to go on",
+  running: "to go on",
+};
+
 /** A status message as a line of the list; null for what is not worth a line. */
 export function eventFrom(message: Envelope): Happening | null {
   const data = message.data;
@@ -82,7 +92,7 @@ export function eventFrom(message: Envelope): Happening | null {
     case "control":
       return {
         ...base,
-        what: `Asked to ${said(data.verb) || ({ paused: "pause", stopped: "stop", running: "go on" }[said(data.wanted)] ?? said(data.wanted))}`,
+        what: `Asked ${ASKED[said(data.asked ?? data.verb ?? data.wanted)] ?? "for something"}`,
         more: said(data.by) ? `by ${said(data.by)}` : "",
       };
     case "phase":

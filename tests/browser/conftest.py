@@ -1,0 +1,164 @@
+"""A real server in a process of its own, and a real browser in front of it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, BrowserType, ConsoleMessage, Page, Playwright
+
+READY_WITHIN_SECONDS = 60
+PATIENCE_MS = 15_000
+"""How long a test waits for something to show before it fails; nothing waits that long."""
+
+CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+HIDE_TORCH = """
+import importlib.util
+find_spec = importlib.util.find_spec
+importlib.util.find_spec = lambda name, package=None: (
+    None if name == "torch" else find_spec(name, package)
+)
+"""
+
+
+class Server:
+    """A running server.
+
+    Attributes:
+        url: where it is, without a slash at the end.
+        api: an HTTP client for it.
+    """
+
+    def __init__(self, home: Path, environment: dict[str, str] | None = None) -> None:
+        self._lines: list[str] = []
+        self._ready = threading.Event()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "grandstand", "serve", "--port", "0"],
+            cwd=home,
+            env=os.environ | {"PYTHONUNBUFFERED": "1"} | (environment or {}),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        if not self._ready.wait(READY_WITHIN_SECONDS) or self._process.poll() is not None:
+            self.stop()
+            pytest.fail("the server did not start:\n" + "".join(self._lines[-40:]))
+        self.api = httpx.Client(base_url=self.url, timeout=30)
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._lines.append(line)
+            if found := re.search(r"(http://[^\s]+)", line):
+                if not self._ready.is_set():
+                    self.url = found.group(1).rstrip("/")
+                self._ready.set()
+        self._ready.set()
+
+    def stop(self) -> None:
+        """End it, as Ctrl-C would."""
+        if hasattr(self, "api"):
+            self.api.close()
+        self._process.terminate()
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._reader.join(10)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+    def open_session(self, name: str, **more: Any) -> str:
+        """Open an external session as a stranger's script would; gives its id."""
+        body = {"training_session_id": name, "algorithm": "DQN", **more}
+        answer = self.api.post("/api/training/sessions", json=body)
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["session_id"])
+
+    def report(self, session_id: str, kind: str = "metrics", **body: Any) -> int:
+        """Report one record; gives its seq."""
+        answer = self.api.post(f"/api/training/sessions/{session_id}/{kind}", json=body)
+        assert answer.status_code == 200, answer.text
+        return int(answer.json()["seq"])
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for all tests; sessions keep apart by name."""
+    running = Server(tmp_path_factory.mktemp("server"))
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def untrained_server(tmp_path: Path) -> Iterator[Server]:
+    """A server in an environment where the training part cannot be found."""
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    (hidden / "sitecustomize.py").write_text(HIDE_TORCH)
+    path = os.pathsep.join(filter(None, [str(hidden), os.environ.get("PYTHONPATH", "")]))
+    running = Server(tmp_path, {"PYTHONPATH": path})
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def browser(playwright: Playwright) -> Iterator[Browser]:
+    """The system's Chromium; nothing is downloaded."""
+    if not Path(CHROMIUM).exists():
+        pytest.fail(f"no browser at {CHROMIUM}: install chromium, or say where with CHROMIUM")
+    kind: BrowserType = playwright.chromium
+    running = kind.launch(executable_path=CHROMIUM, args=FLAGS)
+    yield running
+    running.close()
+
+
+OpenPage = Callable[..., Page]
+
+
+@pytest.fixture
+def open_page(browser: Browser, server: Server) -> Iterator[OpenPage]:
+    """Opens a page of the server; whatever the browser complains of fails the test."""
+    complaints: list[str] = []
+    contexts = []
+
+    def listen(message: ConsoleMessage) -> None:
+        if message.type == "error":
+            complaints.append(message.text)
+
+    def open_(path: str = "/", *, on: Server | None = None, **context: Any) -> Page:
+        made = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **context})
+        contexts.append(made)
+        made.set_default_timeout(PATIENCE_MS)
+        page = made.new_page()
+        page.on("console", listen)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto((on or server).url + path)
+        return page
+
+    open_.complaints = complaints  # type: ignore[attr-defined]
+    yield open_
+    for made in contexts:
+        made.close()
+    assert complaints == []

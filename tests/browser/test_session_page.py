@@ -1,0 +1,178 @@
+"""One session: its figures, curves and decision move while it is watched."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from .conftest import OpenPage, Server
+
+pytestmark = pytest.mark.slow
+
+
+def figure(page: Page, label: str) -> Locator:
+    """The figure with this label in the strip above the curves."""
+    strip = page.get_by_role("region", name="Newest figures")
+    return strip.locator(".figure").filter(has=page.get_by_text(label, exact=True))
+
+
+def card(page: Page, title: str) -> Locator:
+    """The card of curves with this title."""
+    return page.get_by_role("region", name=title, exact=True)
+
+
+def ink(chart: Locator) -> int:
+    """How many pixels of the chart's canvas are painted."""
+    painted: Any = chart.locator("canvas").evaluate(
+        """canvas => {
+            const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+            let painted = 0;
+            for (let i = 3; i < data.length; i += 4) if (data[i] > 0) painted += 1;
+            return painted;
+        }"""
+    )
+    return int(painted)
+
+
+def test_a_strangers_run_is_drawn_live(server: Server, open_page: OpenPage) -> None:
+    name = server.open_session("live-run", total_episodes=100)
+    page = open_page(f"/sessions/{name}")
+    expect(page.get_by_text("No numbers yet")).to_be_visible()
+    expect(page.get_by_test_id("link")).to_contain_text("live")
+    for episode in range(1, 31):
+        server.report(
+            name,
+            episode=episode,
+            current_reward=episode * 1.5,
+            average_reward=episode,
+            win_rate=episode,
+            loss_value=1 / episode,
+            epsilon=1 - episode / 100,
+            extra={"arena/score": episode},
+        )
+    expect(figure(page, "Average reward")).to_contain_text("30")
+    expect(figure(page, "Win rate")).to_contain_text("30.0")
+    for title in ("Episode return", "Win rate", "Losses", "Epsilon", "Arena"):
+        expect(card(page, title)).to_be_visible()
+    expect(page.get_by_role("progressbar", name="Episodes done")).to_have_attribute(
+        "aria-valuenow", "30"
+    )
+    assert ink(card(page, "Episode return")) > 500
+    server.report(name, episode=31, average_reward=77.25)
+    expect(figure(page, "Average reward")).to_contain_text("77.25")
+    expect(card(page, "Episode return").get_by_role("img")).to_have_attribute(
+        "aria-label", "Episode return: average of 10 77.25"
+    )
+
+
+def test_the_decision_follows_live_and_can_be_looked_back_on(
+    server: Server, open_page: OpenPage
+) -> None:
+    name = server.open_session("deciding-run")
+    for step, jump in ((1, 0.25), (2, 0.75)):
+        server.report(
+            name,
+            "bot_decision",
+            action_probabilities={"jump": jump, "duck": 1 - jump},
+            state_values=5.5,
+            q_values=[1.0, 2.0],
+            selected_action="jump",
+            confidence_score=jump,
+            step=step,
+        )
+    page = open_page(f"/sessions/{name}")
+    jump_row = page.get_by_role("listitem").filter(has_text="jump")
+    expect(jump_row).to_contain_text("75 %")
+    expect(page.get_by_text("following live")).to_be_visible()
+    server.report(
+        name,
+        "bot_decision",
+        action_probabilities={"jump": 0.1, "duck": 0.9},
+        state_values=5.0,
+        q_values=[1.0, 2.0],
+        selected_action="duck",
+        confidence_score=0.9,
+        step=3,
+    )
+    expect(jump_row).to_contain_text("10 %")
+    slider = page.get_by_role("slider", name="Look back")
+    slider.focus()
+    page.keyboard.press("Home")
+    expect(jump_row).to_contain_text("25 %")
+    page.get_by_role("button", name="back to live").click()
+    expect(jump_row).to_contain_text("10 %")
+
+
+def test_dragging_zooms_and_escape_returns(server: Server, open_page: OpenPage) -> None:
+    name = server.open_session("zoomed-run")
+    for episode in range(1, 101):
+        server.report(name, episode=episode, average_reward=episode)
+    page = open_page(f"/sessions/{name}")
+    chart = card(page, "Episode return").locator(".u-over")
+    box = chart.bounding_box()
+    assert box is not None
+    middle = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + box["width"] * 0.25, middle)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.75, middle, steps=4)
+    with page.expect_request(lambda request: "from=" in request.url and "to=" in request.url):
+        page.mouse.up()
+    back = page.get_by_role("button", name="back to live")
+    expect(back).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(back).to_have_count(0)
+
+
+def test_axes_and_scales_can_be_changed(server: Server, open_page: OpenPage) -> None:
+    name = server.open_session("scaled-run")
+    for episode in range(1, 21):
+        server.report(name, episode=episode, step=episode * 50, loss_value=10 ** -(episode / 5))
+    page = open_page(f"/sessions/{name}")
+    expect(card(page, "Losses")).to_be_visible()
+    for label in ("step", "time", "log", "linear", "episode"):
+        button = page.get_by_role("button", name=label, exact=True)
+        button.click()
+        expect(button).to_have_attribute("aria-pressed", "true")
+        expect(page.get_by_text("Nothing on this axis yet.")).to_have_count(0)
+
+
+def test_not_a_number_is_said_and_does_not_break_the_page(
+    server: Server, open_page: OpenPage
+) -> None:
+    name = server.open_session("broken-run")
+    for episode, loss in ((1, 0.5), (2, "NaN"), (3, "Infinity"), (4, 0.25)):
+        server.report(name, episode=episode, loss_value=loss)
+    page = open_page(f"/sessions/{name}")
+    expect(figure(page, "Loss")).to_contain_text("0.25")
+    server.report(name, episode=5, loss_value="NaN")
+    expect(figure(page, "Loss")).to_contain_text("NaN")
+
+
+def test_a_missing_session_is_said_and_found_once_it_exists(
+    server: Server, open_page: OpenPage
+) -> None:
+    page = open_page("/sessions/later-run")
+    expect(page.get_by_role("heading", level=1)).to_have_text("No such session")
+    server.open_session("later-run")
+    expect(page.get_by_role("heading", level=1)).to_have_text("later-run")
+    # The browser notes the answers 404 that the page asked for.
+    open_page.complaints[:] = [c for c in open_page.complaints if "404" not in c]  # type: ignore[attr-defined]
+
+
+def test_a_training_is_started_watched_and_stopped(server: Server, open_page: OpenPage) -> None:
+    page = open_page("/")
+    page.get_by_label("Scenario", exact=True).select_option("torino_single")
+    page.get_by_label("Episodes", exact=True).fill("5000")
+    page.get_by_label("Pace", exact=True).select_option("20")
+    page.get_by_role("button", name="Start", exact=True).click()
+    patience = 60_000  # a worker has to import torch first
+    expect(page.get_by_test_id("status")).to_have_text("running", timeout=patience)
+    expect(figure(page, "Average reward")).to_be_visible(timeout=patience)
+    expect(card(page, "Months survived")).to_be_visible()
+    expect(page.get_by_role("listitem").filter(has_text="invest")).to_be_visible(timeout=patience)
+    page.get_by_role("button", name="Stop").click()
+    page.get_by_role("button", name="Really stop?").click()
+    expect(page.get_by_test_id("status")).to_have_text("stopped", timeout=patience)
+    expect(page.get_by_role("button", name="Stop")).to_have_count(0)
