@@ -89,9 +89,9 @@ class Server:
         assert self._process.stdout is not None
         self._process.stdout.close()
 
-    def open_session(self, name: str, **more: Any) -> str:
+    def open_session(self, session_id: str, **more: Any) -> str:
         """Open an external session as a stranger's script would; gives its id."""
-        body = {"training_session_id": name, "algorithm": "DQN", **more}
+        body = {"training_session_id": session_id, "algorithm": "DQN", **more}
         answer = self.api.post("/api/training/sessions", json=body)
         assert answer.status_code == 201, answer.text
         return str(answer.json()["session_id"])

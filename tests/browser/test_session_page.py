@@ -27,7 +27,8 @@ def ink(chart: Locator) -> int:
     """How many pixels of the chart's canvas are painted."""
     painted: Any = chart.locator("canvas").evaluate(
         """canvas => {
-            const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+            const { width, height } = canvas;
+            const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
             let painted = 0;
             for (let i = 3; i < data.length; i += 4) if (data[i] > 0) painted += 1;
             return painted;

@@ -125,16 +125,39 @@ export function getSeries(
   return ask(`${sessionPath(id)}/series?${params}`, signal ? { signal } : {});
 }
 
-/** The newest decisions, oldest first. */
+/** A thing that happened, as the log has it. */
+export type LoggedEvent = Readonly<Record<string, unknown>> & {
+  readonly seq: number;
+  readonly timestamp: string;
+};
+
+interface History {
+  readonly bot_decisions?: readonly Decision[];
+  readonly events?: readonly LoggedEvent[];
+}
+
+function history(id: string, type: string, since: number, limit: number): Promise<History> {
+  const since_seq = String(Math.max(0, since));
+  const params = new URLSearchParams({ type, since_seq, limit: String(limit) });
+  return ask(`${sessionPath(id)}/history?${params}`);
+}
+
+/** The decisions among the last `span` records, oldest first. */
 export async function getDecisions(
   id: string,
-  sinceSeq: number,
-  limit: number,
+  lastSeq: number,
+  span: number,
 ): Promise<readonly Decision[]> {
-  const params = new URLSearchParams({ type: "bot_decision", limit: String(limit) });
-  params.set("since_seq", String(Math.max(0, sinceSeq)));
-  const answer = await ask<{ bot_decisions?: Decision[] }>(`${sessionPath(id)}/history?${params}`);
-  return answer.bot_decisions ?? [];
+  return (await history(id, "bot_decision", lastSeq - span, span)).bot_decisions ?? [];
+}
+
+/** The events among the last `span` records, oldest first. */
+export async function getEvents(
+  id: string,
+  lastSeq: number,
+  span: number,
+): Promise<readonly LoggedEvent[]> {
+  return (await history(id, "training_status", lastSeq - span, 1000)).events ?? [];
 }
 
 /** Asks a session to do something; asking twice is harmless. */

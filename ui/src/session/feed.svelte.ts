@@ -1,6 +1,14 @@
 /** Everything one session page knows, kept current by the socket and redrawn once a frame. */
 
-import { ApiError, getDecisions, getSession, listScenarios, order, socketAddress } from "../api/server";
+import {
+  ApiError,
+  getDecisions,
+  getEvents,
+  getSession,
+  listScenarios,
+  order,
+  socketAddress,
+} from "../api/server";
 import type { Axis, Decision, Metrics, Scenario, Session, Verb } from "../api/types";
 import { forgetFrame, LiveSocket, onNextFrame, SeriesSet, type Envelope, type Link } from "../live";
 import { Curves, type Range } from "./curves";
@@ -8,6 +16,9 @@ import { eventFrom, type Happening } from "./happenings";
 
 const KEEP_DECISIONS = 500;
 const KEEP_HAPPENINGS = 200;
+/** How many records back the page looks for decisions and for events when it opens. */
+const DECISION_SPAN = 2000;
+const EVENT_SPAN = 100_000;
 const ASK_AGAIN_MS = 10_000;
 
 export class SessionFeed {
@@ -83,8 +94,16 @@ export class SessionFeed {
   /** What happened before this page was opened. */
   async #past(session: Session): Promise<void> {
     try {
-      const decisions = await getDecisions(this.id, session.last_seq - 2000, KEEP_DECISIONS);
+      const decisions = await getDecisions(this.id, session.last_seq, DECISION_SPAN);
       this.decisions = [...decisions, ...this.decisions].slice(-KEEP_DECISIONS);
+      const events = await getEvents(this.id, session.last_seq, EVENT_SPAN);
+      const here = new Set(this.happenings.map((h) => h.key));
+      const before = events
+        .map(({ seq, timestamp, ...data }) =>
+          eventFrom({ type: "training_status", session_id: this.id, seq, timestamp, data }),
+        )
+        .filter((h) => h !== null && !here.has(h.key)) as Happening[];
+      this.happenings = [...this.happenings, ...before.reverse()].slice(0, KEEP_HAPPENINGS);
       if (session.scenario_name !== null) {
         const all = await listScenarios();
         this.scenario = all.find((s) => s.name === session.scenario_name) ?? null;

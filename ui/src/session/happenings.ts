@@ -107,8 +107,17 @@ export function eventFrom(message: Envelope): Happening | null {
   }
 }
 
-/** What the session itself tells of the time before this page was opened, newest first. */
-export function fromSession(session: Session): Happening[] {
+/** The list, newest first, completed by what the session itself tells of its start and end. */
+export function completed(heard: readonly Happening[], session: Session): Happening[] {
+  const said = new Set(heard.map((h) => h.what));
+  const begun = said.has("Queued") || said.has("Starting") || said.has("Running");
+  const own = fromSession(session).filter(
+    (h) => !said.has(h.what) && !(begun && (h.what === "Started" || h.what === "Created")),
+  );
+  return [...heard, ...own].sort((a, b) => Date.parse(b.at) - Date.parse(a.at));
+}
+
+function fromSession(session: Session): Happening[] {
   const found: Happening[] = [];
   const add = (at: string | null | undefined, what: string, more: string, grave = false): void => {
     if (at) found.push({ key: `own-${what}`, at, what, more, grave });
