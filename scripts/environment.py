@@ -21,8 +21,6 @@ import page
 
 ROOT = Path(__file__).resolve().parent.parent
 OLDEST = (3, 11)
-TORCH = "torch==2.13.0"
-TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 
 
 class CannotGoOn(Exception):
@@ -125,21 +123,19 @@ def pip_install(venv: Path, *arguments: str) -> bool:
     return subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL).returncode == 0
 
 
-def install_torch(venv: Path) -> None:
-    """Bring PyTorch before anything that depends on it, the CPU build where there is no GPU.
+def install_training_part(venv: Path) -> None:
+    """Bring PyTorch the way a running server does, before anything that depends on it.
 
-    The default build for Linux carries CUDA and is ten times larger. pip ranks `+cpu` above it as
-    soon as it sees both; where the extra index is out of reach, it warns and uses the usual one.
+    So there is one place that knows to take the CPU build where there is no GPU. Where it does not
+    work, the install that follows brings whatever build the usual index has.
     """
-    if quietly([str(interpreter(venv)), "-c", "import torch"]):
-        return
-    if quietly(["nvidia-smi"]):
-        say("Installing PyTorch with CUDA (about 2.7 GB) …")
-        pip_install(venv, "torch>=2.13,<3")
-        return
-    say("Installing PyTorch for the CPU (about 200 MB) …")
-    bounded = ["--retries", "0", "--timeout", "15"]
-    pip_install(venv, TORCH, "--extra-index-url", TORCH_CPU_INDEX, *bounded)
+    code = (
+        "import asyncio, sys; from grandstand.launch.runtime import Runtime; "
+        "runtime = Runtime(); setup = runtime.setup(); "
+        "setup.state == 'ready' or print(f'Installing the training part (about {setup.size_mb} "
+        "MB on disk) …', file=sys.stderr, flush=True); asyncio.run(runtime.install())"
+    )
+    subprocess.run([str(interpreter(venv)), "-c", code], cwd=ROOT, stdin=subprocess.DEVNULL)
 
 
 def install(part: str, venv: Path) -> None:
@@ -155,7 +151,8 @@ def install(part: str, venv: Path) -> None:
         say("Installing Grandstand and its page; the first time takes up to a minute …")
         done = pip_install(venv, "--editable", ".")
     else:
-        install_torch(venv)
+        install("base", venv)
+        install_training_part(venv)
         say("Installing what the tests need …")
         done = pip_install(venv, "--editable", ".[dev]")
     if done:
