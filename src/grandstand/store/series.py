@@ -12,23 +12,19 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import partial
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, cast
 
 import msgspec
-import numpy as np
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
 from grandstand.clock import Clock, SystemClock
 from grandstand.errors import NotFound, ValidationFailed
-from grandstand.model.telemetry import METRICS, Record, unpack
-from grandstand.store.blocks import SEGMENT, Sealed, Sealing, Shelf, sealed
-from grandstand.store.cells import Floats, Ints
+from grandstand.store.blocks import SEGMENT, Sealing, Shelf
 from grandstand.store.database import Database
-from grandstand.store.points import Gatherer, Stretch, join
-from grandstand.store.tables import log, sessions
+from grandstand.store.points import Stretch
+from grandstand.store.tails import Committed, Tail, View
 from grandstand.store.zoom import Range, zoom
 
 logger = logging.getLogger("grandstand.store")
@@ -37,67 +33,25 @@ MAX_POINTS: Final = 1_000_000
 """Most buckets in one answer."""
 WAITING: Final = 256
 """Rows that wait as records before they are turned into columns."""
-SLICE: Final = 8 * SEGMENT
-"""Seqs read from the log in one go."""
-_PARTS: Final = 32
-"""Stretches in a tail before they become one."""
-
-
-class Committed(Protocol):
-    """Records just committed, as the bus tells of them."""
-
-    @property
-    def session_pk(self) -> int:
-        """Whose they are."""
-
-    @property
-    def first_seq(self) -> int:
-        """Seq of the first record's first row."""
-
-    @property
-    def last_seq(self) -> int:
-        """Seq of the last record's last row; every seq between is theirs."""
-
-    @property
-    def records(self) -> Sequence[Record]:
-        """What was stored, in order."""
-
-    @property
-    def at(self) -> datetime:
-        """When they arrived."""
 
 
 @dataclass(slots=True)
 class _Session:
-    """What is in memory of one session's series."""
+    """What is in memory of one session."""
 
     pk: int
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held by whoever works on the tail."""
+    tail: Tail = field(default_factory=Tail)
     waiting: list[Committed] = field(default_factory=list)
     waiting_rows: int = 0
     waiting_bytes: int = 0
     used_at: float = 0.0
-    created_at: datetime | None = None
-    """Whose series these are: a database may give a deleted session's key to another."""
-    sealed: Sealed | None = None
-    last_seq: int = 0
-    """Everything up to it is in blocks or in the tail."""
-    step: int = 0
-    tail: list[Stretch] = field(default_factory=list)
-    rows: int = 0
-    names: dict[str, None] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
-        """Bytes held in memory, roughly."""
-        return self.waiting_bytes + sum(part.size for part in self.tail)
-
-    def forget(self) -> None:
-        """Let go of everything that can be read again."""
-        self.heard()
-        self.created_at = self.sealed = None
-        self.tail, self.rows = [], 0
-        self.names = {}
+        """Bytes held, roughly."""
+        return self.waiting_bytes + self.tail.size
 
     def hear(self, news: Committed) -> None:
         """Keep news until they are worked into the tail."""
@@ -110,42 +64,6 @@ class _Session:
         """Give up the news kept so far."""
         news, self.waiting, self.waiting_rows, self.waiting_bytes = self.waiting, [], 0, 0
         return news
-
-    def begin(self, created_at: datetime, there: Sealed) -> None:
-        """Start from what is in blocks."""
-        self.created_at, self.sealed = created_at, there
-        self.last_seq, self.step = there.last_seq, there.step
-        self.tail, self.rows = [], 0
-        self.names = dict.fromkeys(there.names)
-
-    def take(self, gathered: list[Stretch], step: int, last_seq: int) -> None:
-        """Add to the tail everything up to `last_seq`."""
-        for part in gathered:
-            if len(part):
-                self.tail.append(part)
-                self.rows += len(part)
-                self.names |= dict.fromkeys(part.columns)
-        if len(self.tail) > _PARTS:
-            self.tail = [join(self.tail)]
-        self.step, self.last_seq = step, last_seq
-
-
-@dataclass(slots=True, frozen=True)
-class _View:
-    """A session's series as they were at one moment."""
-
-    pk: int
-    segments: int
-    numbers: dict[str, int]
-    tail: tuple[Stretch, ...]
-    last_seq: int
-    names: tuple[str, ...]
-
-    def points(self, metric: str) -> tuple[Ints, Floats] | None:
-        found = [p for part in self.tail if (p := part.points(metric)) is not None]
-        if not found:
-            return None
-        return np.concatenate([x for x, _ in found], axis=1), np.concatenate([v for _, v in found])
 
 
 class SeriesStore:
@@ -171,8 +89,17 @@ class SeriesStore:
         self._sessions: dict[int, _Session] = {}
         self._due: dict[int, None] = {}
         self._worker: asyncio.Task[None] | None = None
-        self._closed = False
+        self._open = False
         self._offers = 0
+
+    async def open(self) -> None:
+        """Begin to take news; questions are answered without it too."""
+        self._open = True
+
+    def hear(self, news: object) -> None:
+        """A listener for the bus: takes what was committed, lets everything else pass."""
+        if getattr(news, "records", None):
+            self.offer(cast(Committed, news))
 
     def offer(self, news: Committed) -> None:
         """Hear of records just committed, on the event loop; returns at once.
@@ -180,7 +107,7 @@ class SeriesStore:
         A hint that saves reading them back: one that never comes, comes twice or comes late
         changes no answer.
         """
-        if self._closed:
+        if not self._open:
             return
         session = self._session(news.session_pk)
         session.hear(news)
@@ -204,7 +131,7 @@ class SeriesStore:
 
     async def aclose(self) -> None:
         """Finish what is under way; the rest is in the log."""
-        self._closed = True
+        self._open = False
         await self.settle()
         self._sessions.clear()
 
@@ -216,9 +143,13 @@ class SeriesStore:
         frm: float | None = None,
         to: float | None = None,
         max_points: int = 1000,
+        *,
+        session_id: str | None = None,
     ) -> dict[str, Any]:
         """The same as `query_json`, decoded."""
-        body = await self.query_json(session_pk, metrics, x, frm, to, max_points)
+        body = await self.query_json(
+            session_pk, metrics, x, frm, to, max_points, session_id=session_id
+        )
         return cast("dict[str, Any]", msgspec.json.decode(body))
 
     async def query_json(
@@ -229,6 +160,8 @@ class SeriesStore:
         frm: float | None = None,
         to: float | None = None,
         max_points: int = 1000,
+        *,
+        session_id: str | None = None,
     ) -> bytes:
         """Series between two x, as JSON, with everything committed before the call.
 
@@ -247,6 +180,7 @@ class SeriesStore:
             frm, to: the range on that axis, both included; None for no end. Where x goes back (a
                 run that was rewound), every point inside is there, in the order reported.
             max_points: 1 to `MAX_POINTS`.
+            session_id: to be told in the answer.
 
         Raises:
             ValidationFailed: names the field and its bound.
@@ -260,20 +194,22 @@ class SeriesStore:
             )
         session = self._session(session_pk)
         async with session.lock:
-            view = await self._view(session)
+            view = await self._catch_up(session)
         self._trim(session_pk)
         names = view.names if metrics is None else tuple(dict.fromkeys(metrics))
 
         def read(connection: Connection) -> bytes:
-            shelf = Shelf(connection, view.pk, view.segments, x)
+            shelf = Shelf(connection, session_pk, view.sealed.segments, x)
+            numbers = view.sealed.names
             found = {
-                name: zoom(
-                    shelf, view.numbers.get(name), view.points(name), chosen, max_points
-                ).answer(x)
+                name: zoom(shelf, numbers.get(name), view.points(name), chosen, max_points).answer(
+                    x
+                )
                 for name in names
             }
+            told = {"session_id": session_id} if session_id is not None else {}
             return msgspec.json.encode(
-                {"x": x, "last_seq": view.last_seq, "metrics": view.names, "series": found}
+                {**told, "x": x, "last_seq": view.last_seq, "metrics": view.names, "series": found}
             )
 
         return await self._database.read(read)
@@ -289,7 +225,7 @@ class SeriesStore:
 
     async def _work(self) -> None:
         try:
-            while self._due and not self._closed:
+            while self._due and self._open:
                 session_pk = next(iter(self._due))
                 del self._due[session_pk]
                 session = self._sessions.get(session_pk)
@@ -307,56 +243,43 @@ class SeriesStore:
         finally:
             self._worker = None
 
-    async def _view(self, session: _Session) -> _View:
-        there = await self._catch_up(session)
-        return _View(
-            session.pk,
-            there.segments,
-            there.names,
-            tuple(session.tail),
-            session.last_seq,
-            tuple(session.names),
-        )
-
-    async def _catch_up(self, session: _Session) -> Sealed:
+    async def _catch_up(self, session: _Session) -> View:
         """Work everything committed into blocks and tail; the session's lock is held."""
         try:
-            return await self._fold_and_seal(session)
-        except IntegrityError:
-            # Another process sealed the same rows, or the session was deleted and its key given
-            # to another: what is stored decides.
-            session.forget()
-            return await self._fold_and_seal(session)
+            try:
+                return await self._fold_and_seal(session)
+            except IntegrityError:
+                # Another process sealed the same rows, or the session was deleted and its key
+                # given to another: what is stored decides.
+                session.tail = Tail()
+                return await self._fold_and_seal(session)
         except BaseException:
-            session.forget()
+            # A thread may still be at work on this one: it is left to it, the log has it all.
+            session.tail = Tail()
             raise
 
-    async def _fold_and_seal(self, session: _Session) -> Sealed:
+    async def _fold_and_seal(self, session: _Session) -> View:
+        tail = session.tail
         while True:
-            fold = partial(_fold, session=session, news=session.heard())
-            behind = await self._database.read(fold)
-            there = cast(Sealed, session.sealed)
-            if session.rows >= SEGMENT:
-                there = await self._seal(session, there)
+            take = partial(tail.catch_up, session_pk=session.pk, news=session.heard())
+            behind = await self._database.read(take)
+            if tail.rows >= SEGMENT:
+                await self._seal(session.pk, tail)
             if not behind:
-                return there
+                return tail.view
 
-    async def _seal(self, session: _Session, before: Sealed) -> Sealed:
-        whole = join(session.tail)
-        cuts = len(whole) // SEGMENT * SEGMENT
-
-        def build(connection: Connection) -> Sealing:
-            sealing = Sealing(session.pk, before)
-            for start in range(0, cuts, SEGMENT):
+    async def _seal(self, session_pk: int, tail: Tail) -> None:
+        def build(connection: Connection) -> tuple[Sealing, Stretch]:
+            whole = tail.whole()
+            end = len(whole) // SEGMENT * SEGMENT
+            sealing = Sealing(session_pk, tail.sealed)
+            for start in range(0, end, SEGMENT):
                 sealing.add(connection, whole.cut(start, start + SEGMENT))
-            return sealing
+            return sealing, whole.cut(end, len(whole))
 
-        sealing = await self._database.read(build)
+        sealing, rest = await self._database.read(build)
         await self._database.write(sealing.store)
-        session.sealed = sealing.after
-        rest = whole.cut(cuts, len(whole))
-        session.tail, session.rows = ([rest] if len(rest) else []), len(rest)
-        return sealing.after
+        tail.cut(sealing.after, rest)
 
     def _trim(self, keep: int | None = None) -> None:
         """Let go of the tails used longest ago while all together hold too much."""
@@ -367,61 +290,5 @@ class SeriesStore:
                 return
             if session.pk != keep and not session.lock.locked():
                 total -= sizes[session.pk]
-                session.forget()
                 del self._sessions[session.pk]
                 self._due.pop(session.pk, None)
-
-
-def _fold(connection: Connection, session: _Session, news: Sequence[Committed]) -> bool:
-    """Bring the tail up to what this connection sees and `news` tells; whether more is left."""
-    row = connection.execute(
-        select(sessions.c.created_at, sessions.c.last_seq).where(sessions.c.pk == session.pk)
-    ).one_or_none()
-    if row is None:
-        raise NotFound(
-            "there is no such session",
-            code="session_not_found",
-            detail="It was deleted meanwhile.",
-        )
-    if (
-        session.sealed is None
-        or session.created_at != row.created_at
-        or session.last_seq > max([row.last_seq, *(item.last_seq for item in news)])
-    ):
-        session.begin(row.created_at, sealed(connection, session.pk))
-        # These might still be of a deleted session that had the same key.
-        news = ()
-    gatherer = Gatherer(session.step, session.last_seq)
-    last_seq = session.last_seq
-    for item in news:
-        if item.first_seq > last_seq + 1:
-            break
-        if item.last_seq > last_seq:
-            gatherer.add(item.records, item.first_seq, item.at)
-            last_seq = item.last_seq
-    target = max(row.last_seq, last_seq)
-    if target > last_seq:
-        until = min(last_seq + SLICE, target)
-        last_seq = _read_back(connection, session.pk, gatherer, last_seq, until)
-    session.take(gatherer.take(), gatherer.step, last_seq)
-    return bool(last_seq < target)
-
-
-def _read_back(
-    connection: Connection, session_pk: int, gatherer: Gatherer, after_seq: int, until_seq: int
-) -> int:
-    """Gather what the log holds after a seq; where it got to."""
-    rows = connection.execute(
-        select(log.c.first_seq, log.c.last_seq, log.c.kind, log.c.body, log.c.received_at)
-        .where(
-            log.c.session_pk == session_pk,
-            log.c.last_seq > after_seq,
-            log.c.first_seq <= until_seq,
-            log.c.kind.in_((METRICS, "batch")),
-        )
-        .order_by(log.c.last_seq)
-    )
-    for row in rows:
-        gatherer.add(unpack(row.kind, row.body), row.first_seq, row.received_at)
-        until_seq = max(until_seq, row.last_seq)
-    return until_seq
