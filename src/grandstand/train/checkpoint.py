@@ -6,8 +6,8 @@
         metadata.json  training_history.json
         manifest.json                    SHA-256 and size of every other file
 
-A checkpoint is written aside, synced to disk, then renamed; a kill at any point leaves the ones before
-it as they were. Reading verifies the manifest first and never runs code from a file.
+A checkpoint is written aside, synced to disk, then renamed; a kill at any point leaves the ones
+before it as they were. Reading verifies the manifest first and never runs code from a file.
 """
 
 from __future__ import annotations

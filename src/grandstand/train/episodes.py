@@ -14,8 +14,8 @@ WINDOW = 10
 class EpisodeBook:
     """Turns the kernel's finished episodes into numbered columns.
 
-    Episodes that began in the middle (the batch starts out of phase) are lived and learned from, but
-    neither counted nor reported: their return is not that of an episode.
+    Episodes that began in the middle (the batch starts out of phase) are lived and learned from,
+    but neither counted nor reported: their return is not that of an episode.
 
     Attributes:
         count: episodes counted so far, at most `limit`.
@@ -27,7 +27,7 @@ class EpisodeBook:
         self.count = 0
         self.best = -np.inf
         self._with_goals = with_goals
-        self._names = [name for name, _ in FINISHED.descr if name not in ("month", "whole")]
+        self._names = [name for name in FINISHED.names or () if name not in ("month", "whole")]
         self._last = {name: np.full(WINDOW - 1, np.nan) for name in self._names}
 
     def add(self, finished: Records, started: float, seconds: float, months: int) -> EpisodeColumns:
@@ -73,7 +73,8 @@ class EpisodeBook:
         )
 
     def _window(self, name: str, values: Floats) -> Floats:
-        """Means over up to `WINDOW` values, each window summed afresh so that a cut changes nothing."""
+        """Means over up to `WINDOW` values, each window summed afresh so that a cut changes
+        nothing."""
         joined = np.concatenate([self._last[name], values])
         self._last[name] = joined[len(joined) - (WINDOW - 1) :].copy()
         if not len(values):

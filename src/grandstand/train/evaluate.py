@@ -40,15 +40,25 @@ class Evaluation:
     uniform: float
     best_constant: float
     trajectories: list[dict[str, Any]]
-    """Of the first episodes asked for: lists by month of cash, portfolio, invest, save, consume, goal
-    share and buffer, reward."""
+    """Of the first episodes asked for: lists by month of cash, portfolio, invest, save, consume,
+    goal share and buffer, reward."""
 
     def to_mapping(self) -> dict[str, Any]:
         """Plain data."""
         return asdict(self)
 
 
-TRACED = "invest save consume cash portfolio reward goal_share goal_buffer".split()
+TRACED = (
+    "invest",
+    "save",
+    "consume",
+    "cash",
+    "portfolio",
+    "reward",
+    "goal_share",
+    "goal_buffer",
+)
+"""What a trajectory holds, by month, in the order `household_kernels.act_where` writes it."""
 
 
 def evaluate(

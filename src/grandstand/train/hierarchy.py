@@ -2,14 +2,14 @@
 
 After HiPPO (Li et al., Sub-policy adaptation for hierarchical reinforcement learning, arXiv
 1906.05862) and the semi-MDP view of DAC (Zhang and Whiteson, arXiv 1904.12691). Every `high_period`
-months, counted from the start of its episode, a household's Strategist sets a goal; the Executor sees
-the goal beside its own inputs and is paid a little for keeping to it. Both levels learn from the same
-fresh rollout, so nothing is stale and nothing needs relabelling. `two_levels=False` is flat PPO: the
-same Executor without goals.
+months, counted from the start of its episode, a household's Strategist sets a goal; the Executor
+sees the goal beside its own inputs and is paid a little for keeping to it. Both levels learn from
+the same fresh rollout, so nothing is stale and nothing needs relabelling. `two_levels=False` is
+flat PPO: the same Executor without goals.
 
 One turn of the iterator is one update: live `rollout_months` in every household (`_roll`), estimate
-advantages and learn (`_learn`), report. Everything random comes from two places, the households' own
-counters and one torch generator, so a state taken between two updates continues exactly.
+advantages and learn (`_learn`), report. Everything random comes from two places, the households'
+own counters and one torch generator, so a state taken between two updates continues exactly.
 """
 
 from __future__ import annotations
@@ -226,7 +226,8 @@ class HouseholdTrainer:
     def _learn(
         self, noise: Tensor, decided: int, remaining: float
     ) -> tuple[dict[str, float], Tensor]:
-        """Advantages and updates of both levels; returns scalars and the Executor's values (T+1, N)."""
+        """Advantages and updates of both levels; returns scalars and the Executor's values (T+1,
+        N)."""
         config = self.scenario.training
         flat = self._inputs.flatten(0, 1)
         values = self.executor.values(flat).view(self.months + 1, self.count)
@@ -410,7 +411,7 @@ class HouseholdTrainer:
 def versions() -> dict[str, str | int]:
     """What an exact continuation depends on besides the state."""
     return {
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
         "numpy": np.__version__,
         "threads": torch.get_num_threads(),
     }

@@ -15,9 +15,10 @@ from grandstand.train.household_kernels import Floats
 class HouseholdEnv(gym.Env[Floats, Floats]):
     """Split each month's income between investing, saving and consuming.
 
-    An observation holds eleven numbers, named in `household_numbers.OBSERVATION`: the income and fixed
-    bills of the month to come, last month's variable bills, cash, portfolio (euros), inflation, risk
-    tolerance, months left, and the goal. An action is a point of the simplex: (invest, save, consume).
+    An observation holds eleven numbers, named in `household_numbers.OBSERVATION`: the income and
+    fixed bills of the month to come, last month's variable bills, cash, portfolio (euros),
+    inflation, risk tolerance, months left, and the goal. An action is a point of the simplex:
+    (invest, save, consume).
     """
 
     metadata = {"render_modes": []}  # noqa: RUF012
@@ -39,8 +40,7 @@ class HouseholdEnv(gym.Env[Floats, Floats]):
         self.observation_space = observation_space()
         self.action_space = action_space()
         self.strict = strict
-        self._one = HouseholdBatch(scenario, 1, goal=goal)
-        self._one._restart = False
+        self._one = HouseholdBatch(scenario, 1, goal=goal, restart=False)
         self._over = True
 
     def set_goal(self, share: float, buffer: float, aggressiveness: float) -> None:
@@ -65,7 +65,8 @@ class HouseholdEnv(gym.Env[Floats, Floats]):
         """Live one month.
 
         Returns:
-            Observation, reward, terminated (cash below zero), truncated (month H is over), and info:
+            Observation, reward, terminated (cash below zero), truncated (month H is over), and
+            info:
             `projected` (whether the action was off the simplex), `executed` (the shares lived by),
             `investment_return` and `bills` in euros.
 
@@ -99,7 +100,8 @@ class HouseholdEnv(gym.Env[Floats, Floats]):
 
 
 class FixedGoal(gym.Wrapper[Floats, Floats, Floats, Floats]):
-    """Shows the same goal for ever; without one, hides the goal (a flat environment of 8 numbers)."""
+    """Shows the same goal for ever; without one, hides the goal (a flat environment of 8
+    numbers)."""
 
     def __init__(self, env: HouseholdEnv, goal: tuple[float, float, float] | None = None) -> None:
         super().__init__(env)

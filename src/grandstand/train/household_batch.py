@@ -10,13 +10,18 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
 from grandstand.model.scenarios import Scenario
-from grandstand.train.household_kernels import BANKRUPT, OVER, Floats, begin_all, describe, step_all
+from grandstand.train.household_kernels import (
+    BANKRUPT,
+    OVER,
+    Floats,
+    begin_all,
+    describe_all,
+    step_all,
+)
 from grandstand.train.household_numbers import Household, household_key
 
-Flags = NDArray[np.bool_]
 
-
-def observation_space() -> gym.spaces.Box:
+def observation_space() -> gym.spaces.Box[Any]:
     """Eleven numbers as in `household_numbers.OBSERVATION`; money may be negative or large."""
     low = np.full(11, -np.inf)
     high = np.full(11, np.inf)
@@ -25,12 +30,12 @@ def observation_space() -> gym.spaces.Box:
     return gym.spaces.Box(low, high, dtype=np.float64)
 
 
-def action_space() -> gym.spaces.Box:
+def action_space() -> gym.spaces.Box[Any]:
     """Shares of the month's income: invest, save, consume. They should sum to 1."""
     return gym.spaces.Box(0.0, 1.0, (3,), dtype=np.float64)
 
 
-class HouseholdBatch(VectorEnv[Floats, Floats, Floats]):
+class HouseholdBatch(VectorEnv[Floats, Floats, NDArray[Any]]):
     """N households side by side, equal number for number to N single ones.
 
     Observations (N, 11) and actions (N, 3) as in `HouseholdEnv`. A household that ends starts anew
@@ -41,7 +46,12 @@ class HouseholdBatch(VectorEnv[Floats, Floats, Floats]):
     metadata = {"render_modes": [], "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
 
     def __init__(
-        self, scenario: Scenario, num_envs: int, *, goal: tuple[float, float, float] = (0, 0, 0)
+        self,
+        scenario: Scenario,
+        num_envs: int,
+        *,
+        goal: tuple[float, float, float] = (0, 0, 0),
+        restart: bool = True,
     ) -> None:
         """Make the batch.
 
@@ -49,6 +59,7 @@ class HouseholdBatch(VectorEnv[Floats, Floats, Floats]):
             scenario: the task.
             num_envs: how many households, at least 1.
             goal: shown to all: invest share (0..1), buffer (euros), aggressiveness (0..1).
+            restart: whether a household that ends starts anew in the same step.
         """
         self.household = Household(scenario)
         self.num_envs = num_envs
@@ -67,7 +78,7 @@ class HouseholdBatch(VectorEnv[Floats, Floats, Floats]):
         self._ended = np.zeros(num_envs, np.int64)
         self._moved = np.zeros(num_envs, np.bool_)
         self._books = np.zeros((num_envs, 5))
-        self._restart = True
+        self._restart = restart
 
     def reset(
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
@@ -85,11 +96,12 @@ class HouseholdBatch(VectorEnv[Floats, Floats, Floats]):
                     self.envs["key"][i] = household_key(one)
                     self.envs["counter"][i] = 0
         begin_all(self.household.rules, self.envs)
-        for i in range(self.num_envs):
-            describe(self.household.rules, self.household.months, self.envs, i, self._observations)
+        describe_all(self.household.rules, self.household.months, self.envs, self._observations)
         return self._observations, {}
 
-    def step(self, actions: Floats) -> tuple[Floats, Floats, Flags, Flags, dict[str, Any]]:
+    def step(
+        self, actions: Floats
+    ) -> tuple[Floats, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
         """Live one month.
 
         Args:

@@ -1,62 +1,68 @@
+# mypy: allow-untyped-defs
 """The household's arithmetic, compiled: what a month does, what a learner sees and is paid.
 
 Everything compiled lives in this one file because numba's on-disk cache watches only the file a
 function stands in; spread over two files, a changed rule could go on living in an old kernel.
 
-Shapes: `rules` is a one-element array of `RULES`, `months` an array of `MONTH` with rows 0..H+1 (row
-k belongs to month k), `envs` an array of `ENV` with one element a household. Money is in euros,
-rewards are in the task's units (thousandths of weighted euros), shares are of the month's income.
+Shapes: `rules` is a one-element array of `RULES`, `months` an array of `MONTH` with rows 0..H+1
+(row k belongs to month k), `envs` an array of `ENV` with one element a household. Money is in
+euros, rewards are in the task's units (thousandths of weighted euros), shares are of the month's
+income.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-F = TypeVar("F", bound=Callable[..., Any])
 Records = NDArray[Any]
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
 Integers = NDArray[np.int64]
 
+
+def _floats(*names: str) -> list[tuple[str, str]]:
+    return [(name, "f8") for name in names]
+
+
+def _integers(*names: str) -> list[tuple[str, str]]:
+    return [(name, "i8") for name in names]
+
+
+def _words(*names: str) -> list[tuple[str, str]]:
+    return [(name, "u8") for name in names]
+
+
 RULES = np.dtype(
-    [
-        (name, "f8")
-        for name in (
-            "alpha beta gamma delta kappa lam mu threshold initial_cash "
-            "variable_mean variable_std rate_mean rate_std rate_expected "
-            "share_unit euro_unit cash_scale_buffer cash_scale_noise buffer_unit "
-            "reward_scale income fixed inflation risk"
-        ).split()
-    ]
-    + [("horizon", "i8"), ("period", "i8")]
+    _floats("alpha", "beta", "gamma", "delta", "kappa", "lam", "mu")
+    + _floats("threshold", "initial_cash", "variable_mean", "variable_std")
+    + _floats("rate_mean", "rate_std", "rate_expected", "inflation", "risk")
+    + _floats("share_unit", "euro_unit", "cash_scale_buffer", "cash_scale_noise")
+    + _floats("buffer_unit", "reward_scale")
+    + _integers("horizon", "period")
 )
-"""A scenario's constants. `share_unit` is d and `euro_unit` UE, the monthly surplus as a share and in
-euros; `reward_scale` brings learning rewards near 1; `rate_expected` is E[max(-1, rate)]."""
+"""A scenario's constants. `share_unit` is d and `euro_unit` UE, the monthly surplus as a share and
+in euros; `reward_scale` brings learning rewards near 1; `rate_expected` is E[max(-1, rate)]."""
 
 MONTH = np.dtype(
-    [(name, "f8") for name in "income fixed growth reference surplus credit credit_ahead".split()]
+    _floats("income", "fixed", "growth", "reference", "surplus", "credit", "credit_ahead")
 )
 """Month k: income, fixed bills, growth of bills since the start, the consumption reference (a tenth
 of income), expected surplus, `credit` A_k (what a euro invested in month k is worth by the end),
 `credit_ahead` (sum over j > k of A_j * surplus_j)."""
 
 ENV = np.dtype(
-    [("key", "u8"), ("counter", "u8"), ("month", "i8"), ("length", "i8"), ("whole", "i8")]
-    + [
-        (name, "f8")
-        for name in (
-            "cash portfolio variable total invested consumed solvent rate_sum rate_squares rates "
-            "goal_gap goal_share goal_buffer goal_edge period_cash period_start period_spent "
-            "period_invested spent_before"
-        ).split()
-    ]
-    + [("clock", "i8")]
+    _words("key", "counter")
+    + _integers("month", "length", "whole", "clock")
+    + _floats("cash", "portfolio", "variable", "total", "invested", "consumed", "solvent")
+    + _floats("rate_sum", "rate_squares", "rates", "goal_gap")
+    + _floats("goal_share", "goal_buffer", "goal_edge")
+    + _floats("period_cash", "period_start", "period_spent", "period_invested", "spent_before")
 )
 """One household: its generator (key, counter), where it stands (month, cash, portfolio, last
 variable bills), its episode's accounts, its goal (share in units of d, buffer in units of
@@ -64,15 +70,12 @@ variable bills), its episode's accounts, its goal (share in units of d, buffer i
 months since the goal was set)."""
 
 FINISHED = np.dtype(
-    [("month", "i8"), ("length", "i8"), ("whole", "i8")]
-    + [
-        (name, "f8")
-        for name in (
-            "total cash portfolio invested consumed stability adherence rate_mean sharpe"
-        ).split()
-    ]
+    _integers("month", "length", "whole")
+    + _floats("total", "cash", "portfolio", "invested", "consumed", "stability", "adherence")
+    + _floats("rate_mean", "sharpe")
 )
-"""One finished episode; `month` is the rollout's month it ended in, `whole` 1 if it began at month 0."""
+"""One finished episode; `month` is the rollout's month it ended in, `whole` 1 if it began at
+month 0."""
 
 INPUTS = 9
 GOALS = 3
@@ -88,17 +91,17 @@ _LOW32 = np.uint64(0xFFFFFFFF)
 _UNIT32 = 2.0**-32
 
 
-def compiled(function: F) -> F:
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """`numba.njit` with its disk cache, or without where no cache folder can be written."""
-    options = {"error_model": "numpy"}
     try:
-        return cast(F, numba.njit(cache=True, **options)(function))
+        made: Callable[..., Any] = numba.njit(cache=True, error_model="numpy")(function)
     except RuntimeError:  # numba found no writable place for its cache
-        return cast(F, numba.njit(**options)(function))
+        made = numba.njit(error_model="numpy")(function)
+    return made
 
 
 @compiled
-def _clip(value, low, high):  # type: ignore[no-untyped-def]
+def _clip(value, low, high):
     return min(max(value, low), high)
 
 
@@ -106,7 +109,7 @@ def _clip(value, low, high):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def mix64(z):  # type: ignore[no-untyped-def]
+def mix64(z):
     """SplitMix64's finaliser (Steele, Lea, Flood, OOPSLA 2014): a bijection of 64-bit words."""
     z = (z ^ (z >> _S30)) * _MIX1
     z = (z ^ (z >> _S27)) * _MIX2
@@ -114,13 +117,13 @@ def mix64(z):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def stream_key(seed):  # type: ignore[no-untyped-def]
+def stream_key(seed):
     """The key of a household's own generator, from its seed (uint64)."""
     return mix64(mix64(seed * _GOLDEN + _ONE) ^ _MIX1)
 
 
 @compiled
-def uniforms(key, counter):  # type: ignore[no-untyped-def]
+def uniforms(key, counter):
     """Two independent numbers, the first in (0, 1], the second in [0, 1), of draw `counter`."""
     word = mix64(key + (counter + _ONE) * _GOLDEN)
     return (
@@ -130,7 +133,7 @@ def uniforms(key, counter):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def normals(key, counter):  # type: ignore[no-untyped-def]
+def normals(key, counter):
     """Two independent standard normals of draw `counter` (Box and Muller, 1958)."""
     first, second = uniforms(key, counter)
     radius = math.sqrt(-2.0 * math.log(first))
@@ -142,7 +145,7 @@ def normals(key, counter):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def on_simplex(x, s, c):  # type: ignore[no-untyped-def]
+def on_simplex(x, s, c):
     """The point of the simplex nearest to (x, s, c), and whether that moved it.
 
     Duchi, Shalev-Shwartz, Singer, Chandra: Efficient projections onto the l1-ball, ICML 2008.
@@ -162,7 +165,7 @@ def on_simplex(x, s, c):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def begin(rules, envs, i):  # type: ignore[no-untyped-def]
+def begin(rules, envs, i):
     """Household i starts a new episode at month 0; its generator goes on."""
     e = envs[i]
     e.month = 0
@@ -188,14 +191,14 @@ def begin(rules, envs, i):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def begin_all(rules, envs):  # type: ignore[no-untyped-def]
+def begin_all(rules, envs):
     """Every household starts a new episode at month 0."""
     for i in range(envs.shape[0]):
         begin(rules, envs, i)
 
 
 @compiled
-def begin_anywhere(rules, envs):  # type: ignore[no-untyped-def]
+def begin_anywhere(rules, envs):
     """Every household starts in the middle of some episode, so that a batch is out of phase."""
     r = rules[0]
     for i in range(envs.shape[0]):
@@ -216,11 +219,12 @@ def begin_anywhere(rules, envs):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def live(rules, months, envs, i, x, s, c):  # type: ignore[no-untyped-def]
+def live(rules, months, envs, i, x, s, c):
     """Household i lives one month with the shares (x, s, c): the rules, and nothing else.
 
     Returns:
-        The month's reward, the portfolio's return and the bills (euros), and ALIVE, BANKRUPT or OVER.
+        The month's reward, the portfolio's return and the bills (euros), and ALIVE, BANKRUPT or
+        OVER.
     """
     r = rules[0]
     e = envs[i]
@@ -268,9 +272,10 @@ def live(rules, months, envs, i, x, s, c):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def describe(rules, months, envs, i, out):  # type: ignore[no-untyped-def]
-    """The Executor's raw observation of household i: income and fixed bills of the month to come, last
-    variable bills, cash, portfolio, inflation, risk tolerance, months left, and the goal (out: 11)."""
+def describe(rules, months, envs, i, out):
+    """The Executor's raw observation of household i: income and fixed bills of the month to come,
+    last variable bills, cash, portfolio, inflation, risk tolerance, months left, and the goal (out:
+    11)."""
     r = rules[0]
     e = envs[i]
     m = months[e.month + 1]
@@ -288,7 +293,14 @@ def describe(rules, months, envs, i, out):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def step_all(  # type: ignore[no-untyped-def]
+def describe_all(rules, months, envs, out):
+    """The raw observation of every household into out (N, 11)."""
+    for i in range(envs.shape[0]):
+        describe(rules, months, envs, i, out)
+
+
+@compiled
+def step_all(
     rules, months, envs, actions, observations, finals, rewards, ended, moved, books, restart
 ):
     """Every household lives a month with the action given; those that end start anew if `restart`.
@@ -317,7 +329,7 @@ def step_all(  # type: ignore[no-untyped-def]
 
 
 @compiled
-def live_where(rules, months, envs, alive, invest, consume):  # type: ignore[no-untyped-def]
+def live_where(rules, months, envs, alive, invest, consume):
     """Those still alive live a month with their shares; `alive` (N,) forgets those that end."""
     for i in range(envs.shape[0]):
         if alive[i]:
@@ -327,7 +339,7 @@ def live_where(rules, months, envs, alive, invest, consume):  # type: ignore[no-
 
 
 @compiled
-def constant_returns(rules, months, envs, x, c):  # type: ignore[no-untyped-def]
+def constant_returns(rules, months, envs, x, c):
     """One episode a household with the same shares every month; returns land in `envs.total`."""
     for i in range(envs.shape[0]):
         begin(rules, envs, i)
@@ -340,8 +352,9 @@ def constant_returns(rules, months, envs, x, c):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def look(rules, months, envs, i, out, row):  # type: ignore[no-untyped-def]
-    """The nine inputs of household i into out[row, :9], each in units of the scenario's own scale."""
+def look(rules, months, envs, i, out, row):
+    """The nine inputs of household i into out[row, :9], each in units of the scenario's own
+    scale."""
     r = rules[0]
     e = envs[i]
     m = months[e.month + 1]
@@ -359,7 +372,7 @@ def look(rules, months, envs, i, out, row):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def look_low(rules, months, envs, out):  # type: ignore[no-untyped-def]
+def look_low(rules, months, envs, out):
     """The Executor's inputs of every household: nine, and the goal where `out` has room for it."""
     for i in range(envs.shape[0]):
         look(rules, months, envs, i, out, i)
@@ -371,7 +384,7 @@ def look_low(rules, months, envs, out):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def look_high(rules, months, envs, i, out, row):  # type: ignore[no-untyped-def]
+def look_high(rules, months, envs, i, out, row):
     """The Strategist's inputs of household i: nine, and four aggregates of the period behind."""
     r = rules[0]
     e = envs[i]
@@ -388,14 +401,14 @@ def look_high(rules, months, envs, i, out, row):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def look_high_all(rules, months, envs, out):  # type: ignore[no-untyped-def]
+def look_high_all(rules, months, envs, out):
     """The Strategist's inputs of every household, whether it decides now or not."""
     for i in range(envs.shape[0]):
         look_high(rules, months, envs, i, out, i)
 
 
 @compiled
-def open_decisions(rules, months, envs, out, first, rows, due):  # type: ignore[no-untyped-def]
+def open_decisions(rules, months, envs, out, first, rows, due):
     """Finds the households whose Strategist sets a goal now, and what it sees.
 
     Args:
@@ -423,7 +436,7 @@ def open_decisions(rules, months, envs, out, first, rows, due):  # type: ignore[
 
 
 @compiled
-def set_goals(envs, due, count, goals):  # type: ignore[no-untyped-def]
+def set_goals(envs, due, count, goals):
     """Writes the Strategist's numbers (count, 3) into the households that decide."""
     for j in range(count):
         e = envs[due[j]]
@@ -433,7 +446,7 @@ def set_goals(envs, due, count, goals):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def shares(rules, z0, z1):  # type: ignore[no-untyped-def]
+def shares(rules, z0, z1):
     """Invest, save and consume from the policy's two numbers, which count in monthly surpluses."""
     d = rules[0].share_unit
     c = _clip(d * z1, 0.0, 1.0)
@@ -442,25 +455,26 @@ def shares(rules, z0, z1):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def potential(rules, months, month, cash):  # type: ignore[no-untyped-def]
+def potential(rules, months, month, cash):
     """Psi: what cash and the surpluses to come would be worth if all of them were invested."""
     return months[month + 1].credit * cash + months[month].credit_ahead
 
 
 @compiled
-def rollout_month(  # type: ignore[no-untyped-def]
+def rollout_month(
     rules, months, envs, z, mixing, t, rewards, high_rewards, ended, finished, count, trace
 ):
     """Every household acts on the policy's numbers; whoever ends starts anew.
 
     The Executor is paid (1 - mixing) * r2 + mixing * .2 * intrinsic, the Strategist r2 plus its own
-    terms, both times `reward_scale`. r2 has the same expected undiscounted sum as the task's reward r:
-    a euro's growth is credited when it is invested and the market's noise dropped (r1), then
+    terms, both times `reward_scale`. r2 has the same expected undiscounted sum as the task's reward
+    r: a euro's growth is credited when it is invested and the market's noise dropped (r1), then
     potential-based shaping is added (Ng, Harada, Russell, ICML 1999).
 
     Args:
         z: (N, 2) the policy's numbers.
-        rewards, high_rewards, ended: (N,), written. `finished` gets a row an episode from `count` on.
+        rewards, high_rewards, ended: (N,), written. `finished` gets a row an episode from `count`
+            on.
         trace: (8,), written for household 0: shares, cash after, month, goal share and buffer, Psi
             plus the growth its portfolio may expect, both before the step.
 
@@ -514,12 +528,12 @@ def rollout_month(  # type: ignore[no-untyped-def]
 
 
 @compiled
-def act_where(rules, months, envs, alive, z, book):  # type: ignore[no-untyped-def]
+def act_where(rules, months, envs, alive, z, book):
     """Those still alive live a month on the policy's numbers z (N, 2).
 
     Args:
-        book: (wanted, 8), written for the first households: shares, cash and portfolio after, reward,
-            goal share, goal buffer.
+        book: (wanted, 8), written for the first households: shares, cash and portfolio after,
+            reward, goal share, goal buffer.
     """
     r = rules[0]
     for i in range(envs.shape[0]):
@@ -546,7 +560,7 @@ def act_where(rules, months, envs, alive, z, book):  # type: ignore[no-untyped-d
 
 
 @compiled
-def close_episode(envs, i, finished, row, t):  # type: ignore[no-untyped-def]
+def close_episode(envs, i, finished, row, t):
     """The accounts of household i's episode into finished[row]."""
     e = envs[i]
     f = finished[row]
@@ -570,7 +584,7 @@ def close_episode(envs, i, finished, row, t):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def advantages(rewards, values, ended, discount, trace, out):  # type: ignore[no-untyped-def]
+def advantages(rewards, values, ended, discount, trace, out):
     """Generalised advantage estimation (Schulman et al., arXiv 1506.02438); every end is terminal.
 
     Args:
@@ -586,9 +600,7 @@ def advantages(rewards, values, ended, discount, trace, out):  # type: ignore[no
 
 
 @compiled
-def period_advantages(  # type: ignore[no-untyped-def]
-    rewards, rows, ended, values, bootstrap, discount, trace, out
-):
+def period_advantages(rewards, rows, ended, values, bootstrap, discount, trace, out):
     """The same for decisions that last several months (semi-MDP), in one backward sweep.
 
     Args:

@@ -96,7 +96,6 @@ class Household:
         rules["cash_scale_noise"] = max(6.0 * env.variable_expense_std, 0.05 * env.income)
         rules["buffer_unit"] = 2.0 * buffer
         rules["reward_scale"] = 0.2 / (weight * euros / 1000.0)
-        rules["income"], rules["fixed"] = env.income, env.fixed_expenses
         rules["inflation"], rules["risk"] = env.inflation, env.risk_tolerance
         rules["horizon"], rules["period"] = env.max_months, scenario.training.high_period
         self.rules: Records = rules

@@ -3,8 +3,8 @@
 Backward induction on (month, cash). The portfolio enters linearly: a euro invested in month k is
 worth alpha * (1 + mean)^(H - k) by the end, if the household survives, so it needs no axis of its
 own. What bankruptcy costs through the portfolio lost does depend on the portfolio; a second pass
-charges it at the mean portfolio of the first pass's policy. Best play survives nearly always, so the
-second pass moves the value by far less than a thousandth; `Optimum.simulate` is the check.
+charges it at the mean portfolio of the first pass's policy. Best play survives nearly always, so
+the second pass moves the value by far less than a thousandth; `Optimum.simulate` is the check.
 """
 
 from __future__ import annotations
@@ -68,7 +68,9 @@ class Optimum:
         self.shares = np.linspace(0.0, 1.0, SHARES)
         self.outflow = np.zeros((self.household.horizon + 1, CASH_POINTS))
         self.invest = np.zeros((self.household.horizon + 1, SHARES))
-        self._noise, self._weights = _normal_points(env.variable_expense_mean, env)
+        self._noise, self._weights = _normal_points(
+            env.variable_expense_mean, env.variable_expense_std
+        )
         self._gains = np.zeros((self.household.horizon + 1, SHARES))
         for k in range(1, self.household.horizon + 1):
             self._gains[k], self.invest[k] = self._best_split(k, float(months["credit"][k]))
@@ -92,7 +94,8 @@ class Optimum:
         return gain[np.arange(SHARES), best], self.shares - self.shares[best]
 
     def _solve(self, portfolio: Floats) -> float:
-        """Backward induction; `portfolio` (H + 1,) is what bankruptcy in a month is charged with."""
+        """Backward induction; `portfolio` (H + 1,) is what bankruptcy in a month is charged
+        with."""
         rules, months = self.household.rules[0], self.household.months
         horizon, cash = self.household.horizon, self.cash
         width = cash[1] - cash[0]
@@ -139,7 +142,8 @@ class Optimum:
         broke = (
             -(rules["beta"] * (rules["threshold"] - cash) - rules["delta"] * cash) / 1000.0 - lost
         )
-        return np.where(cash < 0.0, broke, future)
+        ended: Floats = np.where(cash < 0.0, broke, future)
+        return ended
 
     def simulate(
         self, episodes: int, seed: int, *, market_noise: bool = True
@@ -162,9 +166,8 @@ class Optimum:
         return envs["total"].copy(), portfolio
 
 
-def _normal_points(mean: float, env: object) -> tuple[Floats, Floats]:
+def _normal_points(mean: float, std: float) -> tuple[Floats, Floats]:
     """Points and weights for max(0, Normal(mean, std)): equal steps over +-4.5 std."""
-    std = float(env.variable_expense_std)  # type: ignore[attr-defined]
     if std == 0.0:
         return np.array([max(mean, 0.0)]), np.ones(1)
     edges = np.linspace(-4.5, 4.5, BILLS)
@@ -175,16 +178,16 @@ def _normal_points(mean: float, env: object) -> tuple[Floats, Floats]:
 def best_constant(scenario: Scenario) -> tuple[float, float, float]:
     """The best shares that never change: expected return, invest, consume (multiples of .02)."""
     household = Household(scenario, market_noise=False)
-    tried = []
-    for episodes, keep in ((100, 40), (REFERENCE_EPISODES // 5, 1)):
-        pairs = tried or [(0.0, x / 50, c / 50) for x in range(51) for c in range(51 - x)]
-        scored = []
-        for _, x, c in pairs:
-            envs = household.envs(episodes, REFERENCE_SEED)
-            kernels.constant_returns(household.rules, household.months, envs, x, c)
-            scored.append((float(envs["total"].mean()), x, c))
-        tried = sorted(scored, reverse=True)[:keep]
-    return tried[0]
+
+    def earned(pair: tuple[float, float], episodes: int) -> float:
+        envs = household.envs(episodes, REFERENCE_SEED)
+        kernels.constant_returns(household.rules, household.months, envs, *pair)
+        return float(envs["total"].mean())
+
+    grid = [(x / 50, c / 50) for x in range(51) for c in range(51 - x)]
+    likely = sorted(grid, key=lambda pair: earned(pair, 100), reverse=True)[:40]
+    best = max(likely, key=lambda pair: earned(pair, REFERENCE_EPISODES // 5))
+    return earned(best, REFERENCE_EPISODES), *best
 
 
 def references(scenario: Scenario, cache: Path | None = None) -> References:

@@ -134,22 +134,28 @@ class Policy:
         self, household: Household, envs: Records, z: Tensor, *, greedy: bool, scratch: _Scratch
     ) -> None:
         """Goals where they are due, then every household's two numbers into z (N, 2)."""
-        generator = None if greedy else self._generator
         if self._high is not None:
-            due = kernels.open_decisions(
-                household.rules,
-                household.months,
-                envs,
-                scratch.high.numpy(),
-                0,
-                scratch.rows,
-                scratch.due,
-            )
-            if due:
-                goals = self._high.act(scratch.high[:due], generator)
-                kernels.set_goals(envs, scratch.due, due, goals.numpy())
+            self._plan(self._high, household, envs, greedy, scratch)
+        self._execute(household, envs, z, greedy, scratch)
+
+    def _plan(
+        self, high: _Mind, household: Household, envs: Records, greedy: bool, scratch: _Scratch
+    ) -> None:
+        """The Strategist sets the goals that are due."""
+        rules, months = household.rules, household.months
+        due = kernels.open_decisions(
+            rules, months, envs, scratch.high.numpy(), 0, scratch.rows, scratch.due
+        )
+        if due:
+            goals = high.act(scratch.high[:due], None if greedy else self._generator)
+            kernels.set_goals(envs, scratch.due, due, goals.numpy())
+
+    def _execute(
+        self, household: Household, envs: Records, z: Tensor, greedy: bool, scratch: _Scratch
+    ) -> None:
+        """The Executor's numbers into z."""
         kernels.look_low(household.rules, household.months, envs, scratch.low.numpy())
-        z.copy_(self._low.act(scratch.low, generator))
+        z.copy_(self._low.act(scratch.low, None if greedy else self._generator))
 
     def scratch(self, count: int) -> _Scratch:
         """Buffers for `count` households."""
@@ -160,7 +166,8 @@ class Policy:
 
         Args:
             observation: 8 or 11 numbers as in `household_numbers.OBSERVATION`. With 8, a two-level
-                policy sets its own goal, as at the start of a period; with 11 it keeps the one given.
+                policy sets its own goal, as at the start of a period; with 11 it keeps the one
+                given.
             greedy: the action it likes best, or a draw.
 
         Raises:
@@ -179,17 +186,15 @@ class Policy:
         envs["month"] = horizon - months_left
         envs["variable"], envs["cash"], envs["portfolio"] = seen[2], seen[3], seen[4]
         envs["period_start"] = seen[3]
+        scratch, z = self.scratch(1), torch.zeros(1, 2)
         if len(seen) == 11:
             rules = self._household.rules[0]
             envs["goal_share"] = seen[8] / rules["share_unit"]
             envs["goal_buffer"] = seen[9] / rules["buffer_unit"]
             envs["goal_edge"] = seen[10]
-            envs["clock"] = 1
-        z = torch.zeros(1, 2)
-        rules_rate = self._household.rules["period"].copy()
-        self._household.rules["period"] = max(int(rules_rate[0]), 2)
-        self.decide(self._household, envs, z, greedy=greedy, scratch=self.scratch(1))
-        self._household.rules["period"] = rules_rate
+        elif self._high is not None:
+            self._plan(self._high, self._household, envs, greedy, scratch)
+        self._execute(self._household, envs, z, greedy, scratch)
         invest, save, consume = kernels.shares(
             self._household.rules, float(z[0, 0]), float(z[0, 1])
         )
@@ -211,8 +216,8 @@ def load_policy(path: Path, *, seed: int = 0) -> Policy:
     """The policy in `path`: an agent's file, or a folder that holds one policy's files.
 
     Args:
-        path: `X_low_agent.pt` (its `X_high_agent.pt` beside it), `X_high_agent.pt`, `X_agent.pt`, or a
-            folder with exactly one such set.
+        path: `X_low_agent.pt` (its `X_high_agent.pt` beside it), `X_high_agent.pt`, `X_agent.pt`,
+            or a folder with exactly one such set.
         seed: of the draws when acting without `greedy`.
 
     Raises:

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 LARGEST_MINIBATCH = 8192
 CHUNK = 2048
-"""Rows per forward and backward pass: what the second-level cache holds. A minibatch of several chunks
-sums their gradients and takes one step, so the step does not depend on it but for rounding."""
+"""Rows per forward and backward pass: what the second-level cache holds. A minibatch of several
+chunks sums their gradients and takes one step, so the step does not depend on it but for
+rounding."""
 
 
 def network(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
@@ -104,7 +105,7 @@ class Level:
     @torch.no_grad()
     def values(self, inputs: Tensor) -> Tensor:
         """Values (rows,) of inputs (rows, n)."""
-        parts = [self.value(part).squeeze(1) for part in inputs.split(CHUNK)]
+        parts = [self.value(part).squeeze(1) for part in torch.split(inputs, CHUNK)]
         return torch.cat(parts) if len(parts) > 1 else parts[0]
 
     def learn(
@@ -121,7 +122,8 @@ class Level:
         """Update both networks on one rollout.
 
         Args:
-            inputs: (rows, n); z and noise: (rows, actions) as drawn; advantages and values: (rows,).
+            inputs: (rows, n); z and noise: (rows, actions) as drawn; advantages and values:
+                (rows,).
             remaining: share of the run still to come, 1..0; scales the learning rate.
             generator: draws the order of the rows.
 
@@ -144,7 +146,7 @@ class Level:
         for rows in self._minibatches(len(inputs), generator):
             self.optimizer.zero_grad(set_to_none=True)
             scale = 1.0 / len(rows)
-            for part in rows.split(CHUNK):
+            for part in torch.split(rows, CHUNK):
                 sums += scale * self._backward(
                     inputs[part], z[part], old[part], normed[part], returns[part], scale
                 )
@@ -195,7 +197,7 @@ class Level:
         loss = policy_loss + value_loss
         if self.settings.entropy_coefficient:
             loss = loss - self.settings.entropy_coefficient * self.log_std.sum() * len(inputs)
-        (loss * scale).backward()  # type: ignore[no-untyped-call]
+        (loss * scale).backward()
         with torch.no_grad():
             # Schulman's low-variance estimate, http://joschu.net/blog/kl-approx.html
             kl = (ratio - 1.0 - change).sum()

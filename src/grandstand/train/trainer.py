@@ -22,7 +22,8 @@ class EpisodeColumns:
     """The episodes finished in one update, one row each, columns of equal length.
 
     Returns are undiscounted sums of the task's reward; `average_reward`, `best_reward` and the
-    columns of `extra` look back over the last 10 finished episodes, as docs/design/learning.md says.
+    columns of `extra` look back over the last 10 finished episodes, as docs/design/learning.md
+    says.
     """
 
     episode: Column
@@ -79,8 +80,9 @@ class DecisionColumns:
     cash_after: Column
     """Cash at the month's end, euros."""
     confidence: Column
-    """Probability that another draw from the policy lies, in both its numbers, within a quarter of the
-    monthly surplus of the action it likes best: near 0 for a policy that tries everything, near 1 for
+    """Probability that another draw from the policy lies, in both its numbers, within a quarter of
+    the monthly surplus of the action it likes best: near 0 for a policy that tries everything, near
+        1 for
     one that has made up its mind."""
 
     def __len__(self) -> int:
@@ -102,15 +104,18 @@ class Update:
 
 
 class Trainer(Protocol):
-    """An iterator of updates with a state; a trainer that continues from it goes on as if never cut.
+    """An iterator of updates with a state; a trainer that continues from it goes on as if never
+    cut.
 
     Stopping is not asking for the next item. `state_dict` is taken between two items.
     """
 
     num_episodes: int
     """Finished episodes after which the iteration ends."""
-    episodes_done: int
-    """Finished episodes counted so far."""
+
+    @property
+    def episodes_done(self) -> int:
+        """Finished episodes counted so far."""
 
     def __iter__(self) -> Iterator[Update]: ...
 
@@ -127,7 +132,8 @@ class Trainer(Protocol):
         """
 
     def models(self) -> dict[str, dict[str, Any]]:
-        """The agents as they are now, by file stem (`high_agent`, `low_agent`), ready to be saved."""
+        """The agents as they are now, by file stem (`high_agent`, `low_agent`), ready to be
+        saved."""
 
     def save_models(self, folder: Path, scenario_name: str) -> dict[str, Path]:
         """Write the agents as `{scenario_name}_{stem}.pt`; returns the paths by stem."""
