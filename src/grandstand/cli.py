@@ -108,9 +108,9 @@ def config_check(config: ConfigFile = None) -> None:
 @app.command()
 def version() -> None:
     """Print the version."""
-    from importlib.metadata import version as installed
+    from grandstand import __version__
 
-    typer.echo(f"grandstand {installed('grandstand')}")
+    typer.echo(f"grandstand {__version__}")
 
 
 def main() -> None:
