@@ -3,6 +3,8 @@
 import type {
   Axis,
   Decision,
+  Evaluation,
+  Model,
   Scenario,
   SeriesAnswer,
   ServerStatus,
@@ -181,6 +183,20 @@ export function startTraining(
   wanted: StartOrder,
 ): Promise<{ session_id: string; message: string; status: string }> {
   return post("api/training/start", { queue: true, ...wanted });
+}
+
+/** The model a session saved; an ApiError 404 where it saved none. */
+export function getModel(sessionId: string): Promise<Model> {
+  return ask(`api/models/${encodeURIComponent(sessionId)}`);
+}
+
+/** Has a worker play a model. */
+export function evaluate(modelId: string, episodes: number): Promise<{ evaluation_id: string }> {
+  return post(`api/models/${encodeURIComponent(modelId)}/evaluate`, { episodes });
+}
+
+export function getEvaluation(id: string): Promise<Evaluation> {
+  return ask(`api/evaluations/${encodeURIComponent(id)}`);
 }
 
 export function serverStatus(): Promise<ServerStatus> {

@@ -79,6 +79,26 @@ export interface ServerStatus {
   readonly setup?: Setup;
 }
 
+/** A trained model on the server's disk. */
+export interface Model {
+  readonly id: string;
+  readonly name: string;
+}
+
+/** How well a model plays; the last three are returns of reference policies. */
+export interface Evaluation {
+  readonly evaluation_id: string;
+  readonly status: "queued" | "running" | "completed" | "failed";
+  readonly error?: Readonly<Record<string, unknown>> | null;
+  readonly return_mean?: number;
+  readonly return_se?: number;
+  readonly months_mean?: number;
+  readonly score?: number;
+  readonly optimum?: number;
+  readonly uniform?: number;
+  readonly best_constant?: number;
+}
+
 /** What one training decided at one moment. */
 export interface Decision {
   readonly timestamp?: string;

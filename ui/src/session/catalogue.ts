@@ -21,7 +21,6 @@ export const NOT_CURVES: ReadonlySet<string> = new Set([
   "model_generation",
   "training_time_elapsed",
   "elapsed_time",
-  "avg_reward", // reported as average_reward too
   "skipped_from",
   "skipped_to",
   "extra",
@@ -29,6 +28,7 @@ export const NOT_CURVES: ReadonlySet<string> = new Set([
 
 const KNOWN: Readonly<Record<string, Known>> = {
   average_reward: { label: "average of 10", hue: 1 },
+  avg_reward: { label: "average of 10", hue: 1 },
   best_reward: { label: "best", hue: 3, exact: true },
   current_reward: { label: "each episode", hue: 1 },
   episode_length: { label: "episode length", hue: 3 },

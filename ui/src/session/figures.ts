@@ -48,6 +48,7 @@ export function numbersOf(metrics: Metrics | null): Map<string, number> {
 /** In this order, as far as the session has them; the rest fill up by name. */
 const WISHED: readonly string[] = [
   "average_reward",
+  "avg_reward",
   "current_reward",
   "avg_duration",
   "win_rate",
@@ -64,6 +65,7 @@ const WISHED: readonly string[] = [
 
 const TITLES: Readonly<Record<string, string>> = {
   average_reward: "Average reward",
+  avg_reward: "Average reward",
   current_reward: "Last reward",
   best_reward: "Best reward",
   avg_duration: "Months survived",
@@ -109,6 +111,7 @@ export function figures(
   const numbers = numbersOf(latest);
   const speed = speedFigure(session, numbers);
   const wanted = speed === null ? 6 : 5;
+  if (numbers.has("average_reward")) numbers.delete("avg_reward");
   // Beside the average these say little new; they come last, where there is room.
   const spare = numbers.has("average_reward") ? ["best_reward", "current_reward"] : [];
   const taken = [

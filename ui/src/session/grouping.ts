@@ -30,7 +30,7 @@ interface Rule {
 }
 
 const RULES: readonly Rule[] = [
-  { id: "return", title: "Episode return", takes: ["average_reward", "current_reward", "best_reward"] },
+  { id: "return", title: "Episode return", takes: ["average_reward", "avg_reward", "current_reward", "best_reward"] },
   { id: "win", title: "Win rate", takes: ["win_rate"] },
   { id: "months", title: "Months survived", takes: ["avg_duration"] },
   {
@@ -109,7 +109,10 @@ export function groups(names: readonly string[]): Group[] {
   const all = new Set(names.filter((name) => !NOT_CURVES.has(name)));
   const left = new Set(all);
   // Behind the averages, not beside them.
-  if (all.has("average_reward")) left.delete("current_reward");
+  if (all.has("average_reward")) {
+    left.delete("current_reward");
+    left.delete("avg_reward"); // the same under its other documented name
+  }
   if (all.has("avg_duration")) left.delete("episode_length");
   const found: Group[] = [];
   const add = (id: string, name: string, members: readonly string[], right?: RegExp): void => {
