@@ -1,4 +1,4 @@
-import { copyFileSync, mkdirSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { svelte } from "@sveltejs/vite-plugin-svelte";
@@ -7,19 +7,36 @@ import { defineConfig, type Plugin } from "vite";
 const here = dirname(fileURLToPath(import.meta.url));
 const dist = resolve(here, "../src/grandstand/web/dist");
 
-/** Puts the API browser (Swagger UI) beside the page, so that /docs works without a network. */
-function swaggerForDocs(): Plugin {
-  const files = ["swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png", "LICENSE"];
+const SWAGGER = ["swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png"];
+const OTHERS_WORK: Readonly<Record<string, string>> = {
+  inter: "@fontsource-variable/inter",
+  "jetbrains-mono": "@fontsource-variable/jetbrains-mono",
+  svelte: "svelte",
+  "swagger-ui": "swagger-ui-dist",
+  uplot: "uplot",
+};
+
+/**
+ * Puts beside the page what it needs but does not bundle: the API browser (Swagger UI), so that
+ * /docs works without a network, and the licences of everything that is shipped.
+ */
+function beside(): Plugin {
+  const copy = (from: string, to: string): void => {
+    const target = resolve(dist, to);
+    mkdirSync(dirname(target), { recursive: true });
+    copyFileSync(resolve(here, "node_modules", from), target);
+  };
   return {
-    name: "swagger-for-docs",
+    name: "beside-the-page",
     apply: "build",
     closeBundle() {
-      mkdirSync(resolve(dist, "docs"), { recursive: true });
-      for (const file of files) {
-        copyFileSync(
-          resolve(here, "node_modules/swagger-ui-dist", file),
-          resolve(dist, "docs", file),
+      for (const file of SWAGGER) copy(`swagger-ui-dist/${file}`, `docs/${file}`);
+      for (const [name, from] of Object.entries(OTHERS_WORK)) {
+        const found = ["LICENSE", "LICENSE.md"].find((file) =>
+          existsSync(resolve(here, "node_modules", from, file)),
         );
+        if (found === undefined) throw new Error(`${from} ships no licence to pass on.`);
+        copy(`${from}/${found}`, `licenses/${name}.txt`);
       }
     },
   };
@@ -31,7 +48,7 @@ export default defineConfig({
   root: here,
   // Relative, so that the page also works below a sub-path; index.html's <base> says which.
   base: "./",
-  plugins: [svelte(), swaggerForDocs()],
+  plugins: [svelte(), beside()],
   build: {
     outDir: dist,
     emptyOutDir: true,
