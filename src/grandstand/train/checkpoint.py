@@ -97,11 +97,10 @@ def save_checkpoint(
     aside = root / f"{_ASIDE}{final.name}"
     aside.mkdir()
     for name, data in files.items():
-        with (aside / name).open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    _sync_folder(aside)
+        (aside / name).write_bytes(data)
+    for name in files:  # after all are written: the first sync carries most of the rest with it
+        _sync(aside / name)
+    _sync(aside)
     if final.exists():
         old = root / f"{_ASIDE}replaced_{final.name}"
         final.rename(old)
@@ -109,7 +108,7 @@ def save_checkpoint(
         shutil.rmtree(old)
     else:
         aside.rename(final)
-    _sync_folder(root)
+    _sync(root)
     return final
 
 
@@ -119,11 +118,11 @@ def _packed(content: Mapping[str, Any]) -> bytes:
     return buffer.getvalue()
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make names in a folder durable, where the system lets folders be opened."""
-    if os.name == "nt":
+def _sync(path: Path) -> None:
+    """Make a file's content, or the names in a folder, durable."""
+    if os.name == "nt" and path.is_dir():  # there a folder cannot be opened, nor needs it
         return
-    handle = os.open(folder, os.O_RDONLY)
+    handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

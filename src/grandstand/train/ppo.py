@@ -204,42 +204,54 @@ class Level:
             clipped = ((ratio - 1.0).abs() > clip).sum()
             return torch.stack([policy_loss, value_loss, kl, clipped.float()]).double()
 
-    def state_dict(self) -> dict[str, Any]:
-        """Networks, standard deviation and optimiser, as copies."""
-        optimizer = self.optimizer.state_dict()
-        return {
-            **self.weights(),
-            "optimizer": {
-                int(key): {name: _copy(item) for name, item in moments.items()}
-                for key, moments in optimizer["state"].items()
-            },
-        }
+    @property
+    def _parameters(self) -> list[Tensor]:
+        return [*self._policy_parameters, *self._value_parameters]
 
     def weights(self) -> dict[str, Any]:
-        """Networks and standard deviation, as copies."""
+        """What it takes to act: the policy's layers by name and `log_std`, as copies."""
         return {
             "policy": {name: item.clone() for name, item in self.policy.state_dict().items()},
-            "value": {name: item.clone() for name, item in self.value.state_dict().items()},
             "log_std": self.log_std.detach().clone(),
         }
 
-    def load_weights(self, state: dict[str, Any]) -> None:
-        """Take over networks and standard deviation."""
-        self.policy.load_state_dict(state["policy"])
-        self.value.load_state_dict(state["value"])
-        with torch.no_grad():
-            self.log_std.copy_(state["log_std"])
+    def state_dict(self) -> dict[str, Any]:
+        """Networks, standard deviation and Adam's moments, each as one long tensor of its own."""
+        moments = [self.optimizer.state[item] for item in self._parameters if self.optimizer.state]
+        state: dict[str, Any] = {"parameters": _joined(self._parameters), "moments": None}
+        if moments:
+            state["moments"] = {
+                "step": int(moments[0]["step"]),
+                "exp_avg": _joined([item["exp_avg"] for item in moments]),
+                "exp_avg_sq": _joined([item["exp_avg_sq"] for item in moments]),
+            }
+        return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from there."""
-        self.load_weights(state)
-        whole = self.optimizer.state_dict()
-        whole["state"] = {
-            key: {name: _copy(item) for name, item in moments.items()}
-            for key, moments in state["optimizer"].items()
-        }
-        self.optimizer.load_state_dict(whole)
+        with torch.no_grad():
+            for item, part in zip(
+                self._parameters, _parted(state["parameters"], self._parameters), strict=True
+            ):
+                item.copy_(part)
+        self.optimizer.state.clear()
+        moments = state["moments"]
+        if moments is None:
+            return
+        firsts = _parted(moments["exp_avg"], self._parameters)
+        seconds = _parted(moments["exp_avg_sq"], self._parameters)
+        for item, first, second in zip(self._parameters, firsts, seconds, strict=True):
+            self.optimizer.state[item] = {
+                "step": torch.tensor(float(moments["step"])),
+                "exp_avg": first.clone(),
+                "exp_avg_sq": second.clone(),
+            }
 
 
-def _copy(item: Any) -> Any:
-    return item.clone() if isinstance(item, Tensor) else item
+def _joined(items: list[Tensor]) -> Tensor:
+    return torch.cat([item.detach().reshape(-1) for item in items])
+
+
+def _parted(joined: Tensor, like: list[Tensor]) -> list[Tensor]:
+    parts = torch.split(joined, [item.numel() for item in like])
+    return [part.view_as(item) for part, item in zip(parts, like, strict=True)]
