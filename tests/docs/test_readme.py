@@ -1,0 +1,117 @@
+"""What the README tells a newcomer to type works, word for word, against a real server."""
+
+from __future__ import annotations
+
+import os
+import re
+import selectors
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+WRITTEN_URL = "http://127.0.0.1:8000"
+READY_WITHIN_SECONDS = 60
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server as `grandstand serve` starts it, on a port of its own, in an empty folder."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "grandstand", "serve", "--port", "0"],
+        cwd=tmp_path_factory.mktemp("home"),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        with selectors.DefaultSelector() as selector:
+            selector.register(process.stdout, selectors.EVENT_READ)
+            assert selector.select(READY_WITHIN_SECONDS), "the server did not say where it is"
+        said = process.stdout.readline()
+        found = re.search(r"http://\S+", said)
+        assert found, f"the server said {said!r}"
+        yield found.group()
+    finally:
+        process.terminate()
+        process.wait(30)
+        process.stdout.close()
+
+
+def test_the_loop_logs(url: str, tmp_path: Path) -> None:
+    (code,) = blocks("python")
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        env={**os.environ, "GRANDSTAND_URL": url},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    session = httpx.get(f"{url}/api/training/sessions/my_run").json()
+    assert session["status"] == "completed"
+    assert session["current_episode"] == 1000
+    series = httpx.get(f"{url}/api/training/sessions/my_run/series?metrics=current_reward").json()
+    assert series["series"]["current_reward"]["points"] == 1000
+
+
+def test_the_curl_lines_answer(url: str) -> None:
+    by_hand, training = blocks("bash")
+    answers = [curl(command, url) for command in commands(by_hand)]
+    assert [status for status, _ in answers] == [201, 200, 200, 200, 200]
+    history = answers[3][1]
+    assert history["metrics_data"][0]["current_reward"] == 1.5
+    assert history["bot_decisions"][0]["selected_action"] == "jump"
+    assert answers[4][1]["status"] == "completed"
+
+    start, status, stop = (curl(command, url) for command in commands(training))
+    assert start[0] == 202, start
+    assert status[1]["session_id"] == start[1]["session_id"]
+    assert stop[0] == 200, stop
+    assert stop[1]["session_id"] == start[1]["session_id"]
+
+
+def test_the_page_and_the_docs_are_where_it_says(url: str) -> None:
+    for path in set(re.findall(rf"{WRITTEN_URL}(/\w*)?(?=[\s`]|$)", README)):
+        assert httpx.get(url + path, follow_redirects=True).status_code == 200, path
+
+
+def commands(block: str) -> list[str]:
+    return [part.strip() for part in re.split(r"\n\n", block) if part.strip()]
+
+
+def curl(command: str, url: str) -> tuple[int, dict[str, Any]]:
+    """Send what the documented `curl` line would send; the HTTP status and the decoded answer.
+
+    Not every machine that runs the tests has curl, so its few options are read here.
+    """
+    words = iter(shlex.split(command.replace(WRITTEN_URL, url).replace("\\\n", " ")))
+    assert next(words) == "curl"
+    method, headers, data, target = None, {}, None, ""
+    for word in words:
+        if word == "-X":
+            method = next(words)
+        elif word == "-H":
+            name, _, value = next(words).partition(":")
+            headers[name] = value.strip()
+        elif word == "-d":
+            data = next(words)
+        else:
+            assert word.startswith(url), f"unknown option {word}"
+            target = word
+    method = method or ("POST" if data else "GET")
+    answer = httpx.request(method, target, headers=headers, content=data, timeout=60)
+    return answer.status_code, answer.json()
