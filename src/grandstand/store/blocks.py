@@ -37,18 +37,42 @@ from grandstand.store.cells import (
 from grandstand.store.points import STEP, Column, Stretch
 from grandstand.store.tables import blocks, series_names
 
-SEGMENT: Final = 4096
-"""Most rows in a segment."""
-CELL: Final = 64
-"""Rows in a coarse cell of level 0."""
-FAN: Final = 64
-"""Blocks of one level in a block of the next."""
 X: Final = 0
 """The series that holds the axes."""
 MAX_LEVEL: Final = 4
-"""64 ** 4 segments are 6.9e10 rows."""
+"""By the usual shape a block of it spans 6.9e10 rows."""
 
 _NO_FLOATS: Final = np.empty((0, 0), np.float64)
+
+
+@dataclass(slots=True, frozen=True)
+class Shape:
+    """How blocks are cut. A database keeps the one it began with.
+
+    Attributes:
+        segment: most rows in a segment.
+        cell: rows in a coarse cell of level 0.
+        fan: blocks of one level in a block of the next.
+    """
+
+    segment: int = 4096
+    cell: int = 64
+    fan: int = 64
+
+    def span(self, level: int) -> int:
+        """Segments a block reaches over."""
+        return int(self.fan**level)
+
+    def coarse_cells(self, level: int) -> int:
+        """Most coarse cells in a block."""
+        return self.fan if level else -(-self.segment // self.cell)
+
+    def fine_cells(self, level: int) -> int:
+        """Most fine cells in a block of level 1 or above."""
+        return self.fan * self.coarse_cells(level - 1)
+
+
+USUAL: Final = Shape()
 
 
 @dataclass(slots=True, frozen=True)
@@ -77,11 +101,8 @@ class Node:
     count: int
     least: int
     greatest: int
-
-    @property
-    def start(self) -> int:
-        """Its first segment."""
-        return self.number * int(FAN**self.level)
+    start: int
+    """Its first segment."""
 
 
 def sealed(connection: Connection, session_pk: int) -> Sealed:
@@ -110,8 +131,9 @@ class Sealing:
     held no longer than it must be.
     """
 
-    def __init__(self, session_pk: int, before: Sealed) -> None:
+    def __init__(self, session_pk: int, before: Sealed, shape: Shape = USUAL) -> None:
         self.session_pk = session_pk
+        self._shape = shape
         self._segments = before.segments
         self._last_seq = before.last_seq
         self._step = before.step
@@ -126,13 +148,13 @@ class Sealing:
         return Sealed(self._segments, self._last_seq, self._step, self._names)
 
     def add(self, connection: Connection, stretch: Stretch) -> None:
-        """Make `stretch` (at most `SEGMENT` rows) the next segment."""
+        """Make `stretch` (at most `Shape.segment` rows) the next segment."""
         number = self._segments
         for name in stretch.columns:
             if name not in self._names:
                 series = self._names[name] = len(self._names) + 1
                 self._new_names.append({"session_pk": self.session_pk, "id": series, "name": name})
-        of_rows = np.arange(len(stretch)) // CELL
+        of_rows = np.arange(len(stretch)) // self._shape.cell
         whole = Cells.of_points(stretch.x, np.zeros(len(stretch)))
         self._row(X, 0, number, whole, pack(stretch.x, _NO_FLOATS), b"")
         for name, column in stretch.columns.items():
@@ -159,10 +181,11 @@ class Sealing:
         connection.execute(insert(blocks), self._rows)
 
     def _climb(self, connection: Connection, level: int, number: int) -> None:
-        if (number + 1) % FAN or level == MAX_LEVEL:
+        fan = self._shape.fan
+        if (number + 1) % fan or level == MAX_LEVEL:
             return
-        parent = number // FAN
-        first = parent * FAN
+        parent = number // fan
+        first = parent * fan
         parts: dict[int, dict[int, Cells]] = {}
         for row in connection.execute(
             select(blocks.c.series, blocks.c.number, blocks.c.coarse).where(
@@ -206,7 +229,15 @@ class Sealing:
 class Shelf:
     """The blocks of one session, as far as `segments` reaches, for one connection."""
 
-    def __init__(self, connection: Connection, session_pk: int, segments: int, axis: str) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        session_pk: int,
+        segments: int,
+        axis: str,
+        shape: Shape = USUAL,
+    ) -> None:
+        self.shape = shape
         self._connection = connection
         self._session_pk = session_pk
         self._segments = segments
@@ -218,7 +249,7 @@ class Shelf:
         wanted = []
         done = 0
         for level in range(MAX_LEVEL, -1, -1):
-            span = FAN**level
+            span = self.shape.span(level)
             if (end := self._segments // span) > done // span:
                 wanted.append((level, done // span, end))
                 done = end * span
@@ -226,7 +257,8 @@ class Shelf:
 
     def children(self, series: int, parents: Iterable[Node]) -> list[Node]:
         """The blocks that `parents` (none of level 0) were put together from, in order."""
-        wanted = [(p.level - 1, p.number * FAN, (p.number + 1) * FAN) for p in parents]
+        fan = self.shape.fan
+        wanted = [(p.level - 1, p.number * fan, (p.number + 1) * fan) for p in parents]
         return [
             node
             for at in range(0, len(wanted), 100)
@@ -276,7 +308,10 @@ class Shelf:
                 ),
             )
         )
-        return sorted((Node(*row) for row in rows), key=lambda node: node.start)
+        return sorted(
+            (Node(*row, row.number * self.shape.span(row.level)) for row in rows),
+            key=lambda node: node.start,
+        )
 
     def _bodies(self, series: int, nodes: Sequence[Node], which: str) -> dict[Node, bytes]:
         bodies: dict[Node, bytes] = {}

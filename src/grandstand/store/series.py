@@ -21,7 +21,7 @@ from sqlalchemy.exc import IntegrityError
 
 from grandstand.clock import Clock, SystemClock
 from grandstand.errors import NotFound, ValidationFailed
-from grandstand.store.blocks import SEGMENT, Sealing, Shelf
+from grandstand.store.blocks import USUAL, Sealing, Shape, Shelf
 from grandstand.store.database import Database
 from grandstand.store.points import Stretch
 from grandstand.store.tails import Committed, Tail, View
@@ -74,6 +74,7 @@ class SeriesStore:
         clock: tells which session was used last.
         memory_bytes: how much the tails of all sessions may hold; past it those used longest ago
             are let go, and read from the log again when they are wanted.
+        shape: how blocks are cut; always the same for one database.
     """
 
     def __init__(
@@ -82,10 +83,12 @@ class SeriesStore:
         clock: Clock | None = None,
         *,
         memory_bytes: int = 64 * 1024 * 1024,
+        shape: Shape = USUAL,
     ) -> None:
         self._database = database
         self._clock = clock or SystemClock()
         self._memory_bytes = memory_bytes
+        self._shape = shape
         self._sessions: dict[int, _Session] = {}
         self._due: dict[int, None] = {}
         self._worker: asyncio.Task[None] | None = None
@@ -123,6 +126,11 @@ class SeriesStore:
         """Let go of a deleted session."""
         self._sessions.pop(session_pk, None)
         self._due.pop(session_pk, None)
+
+    @property
+    def held_bytes(self) -> int:
+        """What is in memory, roughly."""
+        return sum(session.size for session in self._sessions.values())
 
     async def settle(self) -> None:
         """Wait until nothing is under way in the background."""
@@ -199,7 +207,7 @@ class SeriesStore:
         names = view.names if metrics is None else tuple(dict.fromkeys(metrics))
 
         def read(connection: Connection) -> bytes:
-            shelf = Shelf(connection, session_pk, view.sealed.segments, x)
+            shelf = Shelf(connection, session_pk, view.sealed.segments, x, self._shape)
             numbers = view.sealed.names
             found = {
                 name: zoom(shelf, numbers.get(name), view.points(name), chosen, max_points).answer(
@@ -263,7 +271,7 @@ class SeriesStore:
         while True:
             take = partial(tail.catch_up, session_pk=session.pk, news=session.heard())
             behind = await self._database.read(take)
-            if tail.rows >= SEGMENT:
+            if tail.rows >= self._shape.segment:
                 await self._seal(session.pk, tail)
             if not behind:
                 return tail.view
@@ -271,10 +279,11 @@ class SeriesStore:
     async def _seal(self, session_pk: int, tail: Tail) -> None:
         def build(connection: Connection) -> tuple[Sealing, Stretch]:
             whole = tail.whole()
-            end = len(whole) // SEGMENT * SEGMENT
-            sealing = Sealing(session_pk, tail.sealed)
-            for start in range(0, end, SEGMENT):
-                sealing.add(connection, whole.cut(start, start + SEGMENT))
+            rows = self._shape.segment
+            end = len(whole) // rows * rows
+            sealing = Sealing(session_pk, tail.sealed, self._shape)
+            for start in range(0, end, rows):
+                sealing.add(connection, whole.cut(start, start + rows))
             return sealing, whole.cut(end, len(whole))
 
         sealing, rest = await self._database.read(build)

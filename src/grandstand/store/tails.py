@@ -12,13 +12,13 @@ from sqlalchemy import Connection, select
 
 from grandstand.errors import NotFound
 from grandstand.model.telemetry import METRICS, Record, unpack
-from grandstand.store.blocks import SEGMENT, Sealed, sealed
+from grandstand.store.blocks import Sealed, sealed
 from grandstand.store.cells import Floats, Ints
 from grandstand.store.history import batches
 from grandstand.store.points import Gatherer, Stretch, join
 from grandstand.store.tables import sessions
 
-SLICE: Final = 8 * SEGMENT
+SLICE: Final = 32_768
 """Seqs read from the log in one go."""
 PARTS: Final = 32
 """Stretches in a tail before they become one."""

@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 
 from grandstand.errors import ValidationFailed
-from grandstand.store.blocks import CELL, FAN, SEGMENT, Node, Shelf
+from grandstand.store.blocks import Node, Shelf
 from grandstand.store.cells import (
     AXES,
     COUNT,
@@ -74,7 +74,7 @@ class Range:
             # A time was rounded to a float of seconds on its way out: back to its microsecond.
             exact = round(end * scale) if x == "time" else fit(end)
             ends.append(max(whole.least, min(whole.greatest, exact)))
-        if ends[0] > ends[1]:
+        if frm is not None and to is not None and frm > to:
             raise ValidationFailed(
                 f"from: must not be greater than to, but {frm} is greater than {to}",
                 details={"field": "from", "value": frm, "bound": to},
@@ -235,21 +235,25 @@ def _open(
     bare: list[Node] = []
     todo = list(nodes)
     one_by_one = grain <= 1
+    shape = shelf.shape
     while todo:
         coarse: list[Node] = []
         fine: list[Node] = []
         deeper: list[Node] = []
         for node in todo:
-            # Few points in a wide block are apart from one another: often each is its own cell.
-            rough = (
-                node.count <= CELL and not node.level if one_by_one else (node.count <= FAN * grain)
-            )
+            cells_here = shape.coarse_cells(node.level)
+            if one_by_one:
+                # Few points in a wide block lie apart: each may well be a cell of its own.
+                rough = not node.level and node.count <= cells_here
+            else:
+                rough = node.count <= cells_here * grain
             if rough:
                 coarse.append(node)
             elif not node.level:
                 bare.append(node)
             else:
-                (fine if node.count <= SEGMENT * max(grain, 1.0) else deeper).append(node)
+                enough = node.count <= shape.fine_cells(node.level) * max(grain, 1.0)
+                (fine if enough else deeper).append(node)
         for node, found in (
             *shelf.coarse(series, coarse).items(),
             *shelf.fine(series, fine).items(),
