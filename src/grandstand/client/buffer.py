@@ -139,11 +139,20 @@ class Buffer:
         """
         if self.outcome.ended is not None:
             return False
-        reached = threading.Event()
-        self._queue.append(reached)
+        reached = self.mark()
         self._hurry = True
         self._awaken()
         return reached.wait(timeout) and self.outcome.ended is None
+
+    def mark(self) -> threading.Event:
+        """An event that is set when everything put so far is stored, or the session has ended."""
+        reached = threading.Event()
+        self._queue.append(reached)
+        if self.outcome.ended is not None:
+            self._discard()
+        elif len(self._queue) >= self._wake_at:
+            self._awaken()
+        return reached
 
     def close(self, timeout: float = EXIT_SECONDS) -> bool:
         """Flush for at most `timeout` seconds, then stop the sender."""
@@ -329,7 +338,9 @@ class Buffer:
                 error = reply.error()
             except GrandstandError as failure:
                 error = failure
-            if error.http_status in (400, 413, 415, 422) and self._opening is None:
+            # An event that no longer fits the session's status is refused like a bad value: alone.
+            content = error.http_status in (400, 413, 415, 422) or error.code == "status_conflict"
+            if content and self._opening is None:
                 return error.message
             if not (error.retryable or error.http_status >= 500 or error.http_status == 401):
                 self._refused_for_good(error)

@@ -121,10 +121,10 @@ def listed(value: Any) -> Any:
         return value
     if isinstance(value, Mapping):
         return {str(k): listed(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [listed(v) for v in value]
     tolist = getattr(value, "tolist", None)
-    return tolist() if callable(tolist) else scalar(value)
+    if callable(tolist):
+        return tolist()
+    return [listed(v) for v in value] if isinstance(value, Iterable) else scalar(value)
 
 
 def whole(value: Any) -> int:

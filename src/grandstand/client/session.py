@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
@@ -354,7 +355,7 @@ class Session:
             return False
         body = {
             "status": status,
-            "reason": reason,
+            "reason": reason[:2000] if reason else None,
             "error": dict(error) if error else None,
             "final_metrics": listed(final_metrics) if final_metrics else None,
             "models": listed(models) if models else None,
@@ -372,6 +373,19 @@ class Session:
             log.warning("session %s: could not finish it: %s", self.session_id, refusal.message)
             return False
         return flushed
+
+    def abandon(self) -> None:
+        """Give up what waits and send nothing any more; whoever waits in `flush` is let go."""
+        if self._buffer is not None:
+            self._buffer.end(GrandstandError("it was abandoned", code="session_abandoned"))
+
+    def mark(self) -> threading.Event:
+        """An event that is set once everything reported so far is stored (or never will be)."""
+        if self._buffer is None:
+            done = threading.Event()
+            done.set()
+            return done
+        return self._buffer.mark()
 
     def __enter__(self) -> Self:
         return self

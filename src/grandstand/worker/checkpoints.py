@@ -1,0 +1,219 @@
+"""When checkpoints are taken and written, and from which one a worker goes on.
+
+A checkpoint must never be newer than what the server has stored, or the rows between would be lost
+with the worker. So its content is captured at an update's boundary, and written once the server has
+acknowledged everything reported up to there; training goes on meanwhile. A run that goes back
+further than it had to reports the same rows again, under the same keys.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from grandstand.client.session import Session
+from grandstand.errors import NotFound
+from grandstand.train.checkpoint import (
+    Checkpoint,
+    checkpoint_name,
+    load_checkpoint,
+    newest_whole,
+    prune,
+    save_checkpoint,
+)
+
+if TYPE_CHECKING:
+    from grandstand.train.trainer import Trainer, Update
+
+log = logging.getLogger("grandstand.worker")
+
+KEEP_LAST = 10
+
+
+class Captured(NamedTuple):
+    """A checkpoint's content, waiting for the server to have stored what led to it."""
+
+    stored: threading.Event
+    episode: int
+    step: int
+    state: dict[str, Any]
+    models: dict[str, dict[str, Any]]
+    history: dict[str, list[Any]]
+
+
+class History:
+    """One row for each update, for the history file beside the models."""
+
+    COLUMNS = (
+        "update",
+        "episode",
+        "step",
+        "current_reward",
+        "average_reward",
+        "best_reward",
+        "episode_length",
+        "training_time_elapsed",
+    )
+
+    def __init__(self, columns: Mapping[str, list[Any]] | None = None) -> None:
+        told = columns or {}
+        self.columns: dict[str, list[Any]] = {
+            name: list(told.get(name, ())) for name in self.COLUMNS
+        }
+
+    def add(self, update: Update) -> None:
+        """Note an update: means over its episodes, the last of running figures."""
+        rows = update.episodes
+        if not len(rows):
+            return
+        row = {
+            "update": update.update,
+            "episode": int(rows.episode[-1]),
+            "step": update.step,
+            "current_reward": round(float(rows.current_reward.mean()), 6),
+            "average_reward": round(float(rows.average_reward[-1]), 6),
+            "best_reward": round(float(rows.best_reward[-1]), 6),
+            "episode_length": round(float(rows.episode_length.mean()), 3),
+            "training_time_elapsed": round(float(rows.training_time_elapsed[-1]), 3),
+        }
+        for name, value in row.items():
+            self.columns[name].append(value)
+
+    def write(self, path: Path) -> None:
+        """Write it as JSON, whole or not at all."""
+        aside = path.with_name(f".{path.name}.part")
+        aside.write_text(json.dumps(self.columns), encoding="utf-8")
+        aside.replace(path)
+
+
+class Checkpoints:
+    """The checkpoints of one session.
+
+    Args:
+        folder: the session's; they lie in `checkpoints/` below it.
+        session: told of each checkpoint, and asked what is stored.
+        every: a checkpoint is due at the first boundary at or after each multiple of so many
+            episodes.
+        metadata: what each carries besides its numbers.
+    """
+
+    def __init__(
+        self, folder: Path, session: Session, *, every: int, metadata: Mapping[str, Any]
+    ) -> None:
+        self.root = folder / "checkpoints"
+        self._session = session
+        self._every = every
+        self._metadata = dict(metadata)
+        self._captured: Captured | None = None
+        self._last = 0
+        self._best: tuple[float, int] | None = None
+
+    def find(self, resume_from: Mapping[str, Any] | None) -> Checkpoint | None:
+        """The newest whole checkpoint of this session, else the one it is to begin from, if any.
+
+        Raises:
+            NotFound: it is to begin from a checkpoint that is not there.
+            ValidationFailed: that one is damaged.
+        """
+        found = newest_whole(self.root)
+        for name in found.damaged:
+            log.warning("passed over a checkpoint: %s", name)
+        if found.path is not None:
+            checkpoint = load_checkpoint(found.path)
+            self._last = checkpoint.episode
+            return checkpoint
+        if not resume_from:
+            return None
+        source = Path(resume_from["folder"]) / "checkpoints"
+        number = resume_from.get("checkpoint")
+        if number is not None:
+            checkpoint = load_checkpoint(source / checkpoint_name(int(number)))
+        else:
+            newest = newest_whole(source).path
+            if newest is None:
+                raise NotFound(
+                    f"session {resume_from.get('session_id')} has no whole checkpoint",
+                    code="checkpoint_not_found",
+                )
+            checkpoint = load_checkpoint(newest)
+        self._last = checkpoint.episode
+        return checkpoint
+
+    def at_boundary(self, trainer: Trainer, step: int, history: History) -> None:
+        """Capture one if it is due, and write the captured one if the server is that far."""
+        done = trainer.episodes_done
+        due = done // self._every > self._last // self._every
+        if due and self._captured is None:
+            self._captured = self._capture(trainer, step, history)
+            self._last = done
+        if self._captured is not None and self._captured.stored.is_set():
+            self._write(self._captured)
+
+    def now(self, trainer: Trainer, step: int, history: History, timeout: float) -> bool:
+        """Take one at once, waiting for the server.
+
+        Args:
+            trainer: at the boundary of an update, all of which has been reported.
+            step: steps so far.
+            history: so far.
+            timeout: most seconds to wait for the server to have stored everything.
+
+        Returns:
+            False when it did not; then no checkpoint is written, and one before it has to do.
+        """
+        if not self._session.flush(timeout):
+            return False
+        self._write(self._capture(trainer, step, history))
+        self._last = trainer.episodes_done
+        return True
+
+    def _capture(self, trainer: Trainer, step: int, history: History) -> Captured:
+        return Captured(
+            self._session.mark(),
+            trainer.episodes_done,
+            step,
+            trainer.state_dict(),
+            trainer.models(),
+            {name: list(column) for name, column in history.columns.items()},
+        )
+
+    def _write(self, captured: Captured) -> None:
+        self._captured = None
+        if self._session.ended is not None:
+            return  # what led here may not be stored
+        metadata = {**self._metadata, "step": captured.step}
+        try:
+            path = save_checkpoint(
+                self.root,
+                captured.episode,
+                captured.state,
+                captured.models,
+                metadata,
+                captured.history,
+            )
+            self._note_best(captured)
+            prune(self.root, keep_last=KEEP_LAST, best=self._best[1] if self._best else None)
+        except OSError as error:
+            # A full disk is no reason to end a training; the ones before stay whole.
+            log.error("checkpoint %d could not be written: %s", captured.episode, error)
+            self._session.event(
+                "checkpoint_failed", episode=captured.episode, message=str(error)[:500]
+            )
+            return
+        self._session.event(
+            "checkpoint",
+            key=f"checkpoint {captured.episode}",
+            episode=captured.episode,
+            step=captured.step,
+            folder=path.name,
+            bytes=sum(file.stat().st_size for file in path.iterdir()),
+        )
+
+    def _note_best(self, captured: Captured) -> None:
+        averages = captured.history["average_reward"]
+        if averages and (self._best is None or averages[-1] > self._best[0]):
+            self._best = (averages[-1], captured.episode)

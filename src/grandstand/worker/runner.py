@@ -1,0 +1,260 @@
+"""One managed training, from the order to the last word."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from grandstand.client.failure import describe
+from grandstand.client.session import Session
+from grandstand.clock import Clock
+from grandstand.model.scenarios import Scenario
+from grandstand.worker.controls import LEAVE_SECONDS, Controls
+from grandstand.worker.machine import facts
+from grandstand.worker.reports import Reports
+
+if TYPE_CHECKING:
+    from grandstand.train.trainer import Trainer, Update
+    from grandstand.worker.checkpoints import Checkpoints, History
+
+log = logging.getLogger("grandstand.worker")
+
+STORE_SECONDS = 30.0
+PROGRESS = {
+    "episode": "episode",
+    "average_reward": "avg_reward",
+    "avg_duration": "avg_duration",
+    "avg_cash": "avg_cash",
+    "avg_invested": "avg_invested",
+    "stability": "stability",
+    "goal_adherence": "goal_adherence",
+    "training_time_elapsed": "elapsed_time",
+}
+"""Columns of the last episode, and their names among the final metrics."""
+
+
+class SessionRun:
+    """A training: what the order says, and where it stands.
+
+    Args:
+        order: the server's, see docs/sdk.md.
+        session: to report to; lossless.
+        controls: already beating.
+        clock: for pace and pauses.
+    """
+
+    def __init__(
+        self, order: Mapping[str, Any], session: Session, controls: Controls, clock: Clock
+    ) -> None:
+        self._order = order
+        self._session = session
+        self._controls = controls
+        self._clock = clock
+        self._folder = Path(order["folder"])
+        self._scenario = Scenario.from_mapping(order["scenario"])
+        self._step = 0
+        self._last: dict[str, Any] = {}
+
+    def run(self) -> int:
+        """Train until it is done or somebody wants otherwise; report how it ended.
+
+        Returns:
+            The exit status: 0, or 1 when the training failed.
+        """
+        try:
+            self._prepare()
+            return self._train()
+        except Exception as error:
+            log.exception("the training failed")
+            told = describe(error, facts())
+            self._controls.close()
+            self._session.finish("failed", f"{told['type']}: {told['message']}", told)
+            return 1
+
+    def _prepare(self) -> None:
+        """Build the trainer and put it where the last checkpoint left off."""
+        from grandstand.train.trainer import make_trainer
+        from grandstand.worker.checkpoints import Checkpoints, History
+
+        order = self._order
+        self._folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(self._scenario.to_mapping(), indent=2)
+        (self._folder / "scenario.json").write_text(text, encoding="utf-8")
+        trainer = make_trainer(
+            self._scenario,
+            num_episodes=order["num_episodes"],
+            seed=order["seed"],
+            device=order.get("device") or "auto",
+        )
+        self._checkpoints: Checkpoints = Checkpoints(
+            self._folder,
+            self._session,
+            every=order.get("save_interval") or 100,
+            metadata={
+                "session_id": self._session.session_id,
+                "scenario_name": self._scenario.name,
+                "seed": order["seed"],
+                "num_episodes": order["num_episodes"],
+                "attempt": order.get("attempt"),
+            },
+        )
+        self._history: History = History()
+        found = self._checkpoints.find(order.get("resume_from"))
+        if found is not None:
+            trainer.load_state_dict(found.state)
+            self._history = History(found.history)
+            self._step = int(found.metadata.get("step", 0))
+            log.info("going on from %s", found.path.name)
+        self._trainer: Trainer = trainer
+        self._reports = Reports(
+            self._session,
+            self._clock,
+            pace=order.get("pace"),
+            total_episodes=order["num_episodes"],
+            stored_until=order.get("current_episode") or trainer.episodes_done,
+        )
+
+    def _train(self) -> int:
+        if self._controls.wanted == "running":
+            self._tell("running", resumed_at=self._trainer.episodes_done or None)
+        while True:
+            if (ended := self._obey()) is not None:
+                return ended
+            update = next(iter(self._trainer), None)
+            if update is None:
+                return self._complete()
+            self._report(update)
+            self._checkpoints.at_boundary(self._trainer, self._step, self._history)
+
+    def _report(self, update: Update) -> None:
+        """Report an update, at its pace; pauses are kept here too, so that they begin at once."""
+        self._step = update.step
+        self._history.add(update)
+        if len(update.episodes):
+            self._last = {name: col[-1] for name, col in update.episodes.columns().items()}
+        self._reports.add(update)
+        while (due := self._reports.next_due) is not None:
+            self._reports.send_due()
+            if self._controls.wait(max(due - self._clock.monotonic(), 0.0)):
+                if self._controls.must_go or self._controls.wanted == "stopped":
+                    self._reports.send_all()
+                elif self._controls.checkpoint_requested:
+                    self._checkpoint(STORE_SECONDS)
+                else:
+                    self._pause()
+
+    # ---- what is wanted ----------------------------------------------------------------------
+
+    def _obey(self) -> int | None:
+        """Do what is wanted besides going on; an exit status when the training ends here."""
+        controls = self._controls
+        while controls.interrupted:
+            if controls.superseded or self._session.ended is not None:
+                return self._vanish()
+            if controls.leaving or controls.gone:
+                return self._release()
+            if controls.checkpoint_requested:
+                self._checkpoint(STORE_SECONDS)
+            elif controls.wanted == "stopped":
+                return self._stop()
+            elif controls.wanted == "paused":
+                self._pause()
+        return None
+
+    def _pause(self) -> None:
+        began = self._clock.monotonic()
+        self._tell("paused")
+        while self._controls.wanted == "paused" and not self._controls.must_go:
+            self._controls.wait_while_paused()
+            if self._controls.checkpoint_requested and not self._controls.must_go:
+                self._checkpoint(STORE_SECONDS)
+        self._reports.shift(self._clock.monotonic() - began)
+        if self._controls.wanted == "running" and not self._controls.must_go:
+            self._tell("running")
+
+    def _checkpoint(self, timeout: float) -> bool:
+        self._reports.send_all()
+        taken = self._checkpoints.now(self._trainer, self._step, self._history, timeout)
+        if taken and self._controls.checkpoint_requested:
+            self._session.flush(timeout)
+            self._controls.checkpoint_taken()
+        return taken
+
+    def _tell(self, status: str, **data: Any) -> None:
+        self._controls.status = status
+        more = {key: value for key, value in data.items() if value is not None}
+        self._session.event(
+            "status",
+            status=status,
+            scenario_name=self._scenario.name,
+            num_episodes=self._order["num_episodes"],
+            **more,
+        )
+
+    # ---- how it ends -------------------------------------------------------------------------
+
+    def _vanish(self) -> int:
+        log.info("leaving without a word: the session is somebody else's now")
+        self._controls.close()
+        self._session.abandon()
+        return 0
+
+    def _release(self) -> int:
+        taken = self._checkpoint(LEAVE_SECONDS / 2)
+        log.info("leaving %s", "after a checkpoint" if taken else "with an older checkpoint")
+        self._controls.close()
+        if not self._controls.gone:
+            self._session.finish("released", "the worker was asked to leave", timeout=LEAVE_SECONDS)
+        return 0
+
+    def _stop(self) -> int:
+        self._checkpoint(STORE_SECONDS)
+        models = self._save_models()
+        self._controls.close()
+        self._session.finish(
+            "stopped", "stopped by request", final_metrics=self._final(), models=models
+        )
+        return 0
+
+    def _complete(self) -> int:
+        self._reports.send_all()
+        self._checkpoint(STORE_SECONDS)
+        models = self._save_models()
+        final = self._final()
+        if self._order.get("eval_episodes"):
+            final["evaluation"] = self._evaluate()
+        if self._controls.superseded:
+            return self._vanish()
+        self._controls.close()
+        early = self._trainer.episodes_done < self._order["num_episodes"]
+        reason = "it stopped getting better" if early else "all episodes done"
+        self._session.finish("completed", reason, final_metrics=final, models=models)
+        return 0
+
+    def _save_models(self) -> dict[str, str]:
+        paths = self._trainer.save_models(self._folder, self._scenario.name)
+        history = self._folder / f"{self._scenario.name}_history.json"
+        self._history.write(history)
+        return {**{stem: path.name for stem, path in paths.items()}, "history": history.name}
+
+    def _final(self) -> dict[str, Any]:
+        final = {told: self._last[name] for name, told in PROGRESS.items() if name in self._last}
+        return {"total_episodes": self._order["num_episodes"], **final}
+
+    def _evaluate(self) -> dict[str, Any]:
+        from grandstand.worker.evaluation import assess
+
+        result = assess(
+            self._folder,
+            self._scenario.name,
+            self._scenario,
+            episodes=self._order["eval_episodes"],
+            seed=self._order["seed"],
+            cache=self._order.get("cache_folder"),
+        )
+        del result["trajectories"]
+        self._session.event("evaluation", **result)
+        return result

@@ -1,0 +1,119 @@
+"""A real HTTP server that keeps what is posted to it and can be told to misbehave."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from grandstand.model.telemetry import Batch, parse_batch
+
+Answer = tuple[int, dict[str, Any]]
+
+
+class RecordingServer:
+    """Answers like a server that stores; `script` may answer otherwise.
+
+    Attributes:
+        requests: (method, path, body) in order.
+        batches: what was posted to /records and answered with 200, decoded and validated.
+        script: called with method, path and body; None from it means the ordinary answer.
+    """
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[str, str, Any]] = []
+        self.batches: list[Batch] = []
+        self.script: Callable[[str, str, Any], Answer | None] = lambda method, path, body: None
+        self.news = threading.Condition()
+        self._ids: set[str] = set()
+        self._http: ThreadingHTTPServer | None = None
+        self._port = 0
+        self.start()
+
+    def start(self) -> None:
+        owner = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def _answer(self) -> None:
+                length = int(self.headers.get("Content-Length") or 0)
+                raw = self.rfile.read(length)
+                status, answer = owner.take(self.command, self.path, raw, dict(self.headers))
+                out = json.dumps(answer).encode()
+                self.send_response(status)
+                if "retry_after" in answer:
+                    self.send_header("Retry-After", str(answer["retry_after"]))
+                self.send_header("Content-Length", str(len(out)))
+                self.end_headers()
+                self.wfile.write(out)
+
+            do_GET = do_POST = do_PUT = do_DELETE = _answer
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        class Quiet(ThreadingHTTPServer):
+            daemon_threads = True
+            allow_reuse_address = True
+
+        self._http = Quiet(("127.0.0.1", self._port), Handler)
+        self._port = self._http.server_port
+        threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True).start()
+
+    def stop(self) -> None:
+        if self._http is not None:
+            self._http.shutdown()
+            self._http.server_close()
+            self._http = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
+
+    def take(self, method: str, path: str, raw: bytes, headers: dict[str, str]) -> Answer:
+        body = json.loads(raw) if raw else None
+        with self.news:
+            self.requests.append((method, path, body))
+            self.headers = headers
+            self.news.notify_all()
+        told = self.script(method, path, body)
+        if told is not None:
+            return told
+        if path.endswith("/records"):
+            batch = parse_batch(raw)
+            with self.news:
+                known = batch.batch_id in self._ids
+                if not known:
+                    self.batches.append(batch)
+                    self._ids.add(str(batch.batch_id))
+                self.news.notify_all()
+            return 200, {"accepted": batch.count, "last_seq": 1, "duplicate": known}
+        if path.endswith("/heartbeat"):
+            return 200, {"wanted": "running", "status": "running", "checkpoint_requested": False}
+        if method == "POST" and path == "/api/training/sessions":
+            return 201, {"session_id": body["training_session_id"]}
+        return 200, {"message": "done"}
+
+    def wait_for(self, condition: Callable[[], bool], seconds: float = 10.0) -> None:
+        with self.news:
+            assert self.news.wait_for(condition, seconds), "what was waited for did not happen"
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Every stored row, in order."""
+        return [row for b in self.batches for r in b.records for row in r.rows()]
+
+    def posted(self, ending: str) -> list[Any]:
+        """Bodies posted to paths with that ending."""
+        return [body for _, path, body in self.requests if path.endswith(ending)]
+
+
+@pytest.fixture
+def server() -> Iterator[RecordingServer]:
+    server = RecordingServer()
+    yield server
+    server.stop()
