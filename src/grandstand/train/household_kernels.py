@@ -133,12 +133,31 @@ def uniforms(key, counter):
 
 
 @compiled
+def turn(u):
+    """cos and sin of 2 pi u for u in [0, 1), exact to 2e-15.
+
+    Taylor series at a quarter of the angle, then doubled twice: no branch for a random angle to
+    mislead, which makes it several times as fast as the C library's.
+    """
+    x = (u - 0.5) * (0.5 * math.pi)
+    y = x * x
+    odd = -1 / 39916800 + y * (1 / 6227020800 - y / 1307674368000)
+    odd = -1 / 6 + y * (1 / 120 + y * (-1 / 5040 + y * (1 / 362880 + y * odd)))
+    even = 1 / 479001600 + y * (-1 / 87178291200 + y / 20922789888000)
+    even = -1 / 2 + y * (1 / 24 + y * (-1 / 720 + y * (1 / 40320 + y * (-1 / 3628800 + y * even))))
+    sine, cosine = x + x * y * odd, 1.0 + y * even
+    sine, cosine = 2.0 * sine * cosine, (cosine - sine) * (cosine + sine)
+    sine, cosine = 2.0 * sine * cosine, (cosine - sine) * (cosine + sine)
+    return -cosine, -sine
+
+
+@compiled
 def normals(key, counter):
     """Two independent standard normals of draw `counter` (Box and Muller, 1958)."""
     first, second = uniforms(key, counter)
     radius = math.sqrt(-2.0 * math.log(first))
-    angle = 2.0 * math.pi * second
-    return radius * math.cos(angle), radius * math.sin(angle)
+    cosine, sine = turn(second)
+    return radius * cosine, radius * sine
 
 
 # --- The task -------------------------------------------------------------------------------------

@@ -163,6 +163,13 @@ def test_the_goal_is_seen_or_hidden(bologna: Scenario) -> None:
     assert len(hidden) == 8
 
 
+def test_a_turn_is_cosine_and_sine() -> None:
+    for u in np.linspace(0, 1, 4097)[:-1]:
+        cosine, sine = kernels.turn(float(u))
+        assert cosine == pytest.approx(math.cos(2 * math.pi * u), abs=2e-15)
+        assert sine == pytest.approx(math.sin(2 * math.pi * u), abs=2e-15)
+
+
 def test_normals_are_normal_and_streams_differ() -> None:
     draws = np.array(
         [
