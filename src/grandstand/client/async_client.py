@@ -179,5 +179,5 @@ async def open_session_async(
     **options: Any,
 ) -> AsyncSession:
     """Begin to report a training from async code; see `Client.open_session` for the options."""
-    client = AsyncClient(url, token, mode=mode)
-    return await client.open_session(training_session_id, algorithm=algorithm, **options)
+    async with AsyncClient(url, token, mode=mode) as client:
+        return await client.open_session(training_session_id, algorithm=algorithm, **options)

@@ -338,7 +338,7 @@ def open_session(
         mode: "online" or "disabled"; by default ``GRANDSTAND_MODE``, else online.
         options: name, tags, config, model_generation, resume and the others.
     """
-    client = Client(url, token, mode=mode)
-    return client.open_session(
-        training_session_id, algorithm=algorithm, total_episodes=total_episodes, **options
-    )
+    with Client(url, token, mode=mode) as client:
+        return client.open_session(
+            training_session_id, algorithm=algorithm, total_episodes=total_episodes, **options
+        )

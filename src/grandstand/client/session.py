@@ -71,7 +71,7 @@ class Session:
         """The page on which people watch it, where the server serves one."""
         self._clock = clock or SystemClock()
         self._now = self._clock.now
-        self._transport = transport
+        self._transport = transport.twin() if transport is not None else None
         self._episode = 0
         self._finished = False
         self._path = f"/api/training/sessions/{session_id}"
@@ -372,6 +372,8 @@ class Session:
         except GrandstandError as refusal:
             log.warning("session %s: could not finish it: %s", self.session_id, refusal.message)
             return False
+        finally:
+            self._transport.close()
         return flushed
 
     def abandon(self) -> None:

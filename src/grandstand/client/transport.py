@@ -152,6 +152,7 @@ class HttpTransport:
     """
 
     def __init__(self, url: str, token: str | None = None) -> None:
+        self._connection: http.client.HTTPConnection | None = None
         self._url = url
         self._token = token
         parts = urlsplit(url)
@@ -162,7 +163,6 @@ class HttpTransport:
         self._headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if token:
             self._headers["Authorization"] = f"Bearer {token}"
-        self._connection: http.client.HTTPConnection | None = None
         self._used_at = 0.0
         self._turn = threading.Lock()
 
@@ -229,6 +229,10 @@ class HttpTransport:
         """See `Transport.close`."""
         with self._turn:
             self._drop()
+
+    def __del__(self) -> None:
+        # A session may simply be forgotten; its idle connection is then no cause for a warning.
+        self._drop()
 
     def _drop(self) -> None:
         if self._connection is not None:

@@ -1,0 +1,156 @@
+"""A worker's life: it trains, obeys, leaves, and goes on where it was."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from grandstand.train.checkpoint import checkpoints
+
+from .conftest import EPISODES, Desk, Office
+
+
+def finish_of(office: Office) -> dict[str, Any]:
+    (body,) = office.posted("/finish")
+    return dict(body)
+
+
+def test_a_training_reports_every_episode_and_leaves_its_model(office: Office) -> None:
+    desk = Desk(office, eval_episodes=10)
+    assert desk.join() == 0
+    assert office.episodes() == list(range(1, EPISODES + 1))
+    row = next(r for r in office.rows() if "current_reward" in r)
+    assert row["total_episodes"] == EPISODES
+    assert {"avg_duration", "avg_cash", "stability", "goal_adherence"} <= row["extra"].keys()
+    assert any("low/policy_loss" in r.get("extra", {}) for r in office.rows())
+    decision = next(r for r in office.rows() if "action_probabilities" in r)
+    assert sum(decision["action_probabilities"].values()) == pytest.approx(1)
+    assert decision["extra"]["max_months"] > 0
+    told = finish_of(office)
+    assert told["status"] == "completed"
+    assert told["final_metrics"]["episode"] == EPISODES
+    assert told["final_metrics"]["evaluation"]["episodes"] == 10
+    assert told["models"]["high_agent"] == "bologna_coppia_high_agent.pt"
+    assert all((office.folder / name).is_file() for name in told["models"].values())
+    history = json.loads((office.folder / "bologna_coppia_history.json").read_text())
+    assert history["episode"][-1] == EPISODES
+    assert [e["status"] for e in office.events("status")] == ["running"]
+
+
+def test_checkpoints_come_at_the_interval(office: Office) -> None:
+    Desk(office).join()
+    taken = [e["episode"] for e in office.events("checkpoint")]
+    assert taken == sorted(set(taken))
+    assert taken[-1] == EPISODES
+    assert all(a // 40 < b // 40 for a, b in pairwise(taken))
+    assert [int(p.name.rsplit("_", 1)[1]) for p in checkpoints(office.folder / "checkpoints")] == (
+        taken
+    )
+
+
+def test_pause_resume_and_stop(office: Office) -> None:
+    desk = Desk(office, pace=40.0)
+    office.wait_for(lambda: len(office.episodes()) > 5, 60)
+    office.wish("paused")
+    office.wait_for(lambda: [e["status"] for e in office.events("status")][-1] == "paused")
+    seen = len(office.episodes())
+    office.wish("running")
+    office.wait_for(lambda: len(office.episodes()) > seen)
+    office.wish("stopped")
+    assert desk.join() == 0
+    assert [e["status"] for e in office.events("status")] == ["running", "paused", "running"]
+    told = finish_of(office)
+    assert told["status"] == "stopped"
+    assert (office.folder / told["models"]["low_agent"]).is_file()
+    episodes = office.episodes()
+    assert episodes == list(range(1, len(episodes) + 1))
+
+
+def test_a_checkpoint_on_request_while_paused(office: Office) -> None:
+    desk = Desk(office, pace=40.0, save_interval=10_000)
+    office.wait_for(lambda: len(office.episodes()) > 5, 60)
+    office.wish("paused")
+    office.wait_for(lambda: len(office.events("status")) == 2)
+    office.checkpoint_requested = True
+    office.wait_for(lambda: len(office.events("checkpoint")) >= 1)
+    office.wish("stopped")
+    assert desk.join() == 0
+
+
+def test_a_worker_asked_to_leave_lets_another_go_on(office: Office) -> None:
+    desk = Desk(office, pace=40.0)
+    office.wait_for(lambda: len(office.episodes()) > 20, 60)
+    desk.controls.leave()
+    assert desk.join() == 0
+    assert finish_of(office)["status"] == "released"
+    done = len(office.episodes())
+    assert [e["episode"] for e in office.events("checkpoint")][-1] == done
+    assert Desk(office, current_episode=done).join() == 0
+    assert office.episodes() == list(range(1, EPISODES + 1))
+    assert office.events("status")[-1]["resumed_at"] == done
+
+
+def test_a_run_that_was_cut_equals_one_that_was_not(office: Office, tmp_path: Any) -> None:
+    desk = Desk(office, pace=60.0)
+    office.wait_for(lambda: len(office.episodes()) > 30, 60)
+    desk.controls.leave()
+    desk.join()
+    Desk(office).join()
+    other = Office(tmp_path / "sessions" / "whole")
+    try:
+        Desk(other).join()
+    finally:
+        other.stop()
+
+    def returns(office: Office) -> list[float]:
+        return [r["current_reward"] for r in office.rows() if "current_reward" in r]
+
+    assert returns(office) == returns(other)
+    low = "bologna_coppia_low_agent.pt"
+    assert (office.folder / low).read_bytes() == (other.folder / low).read_bytes()
+
+
+def test_a_superseded_worker_leaves_without_a_word(office: Office) -> None:
+    desk = Desk(office, pace=40.0)
+    office.wait_for(lambda: len(office.episodes()) > 5, 60)
+    with office.news:
+        office.superseded = True
+        office.news.notify_all()
+    assert desk.join() == 0
+    assert office.posted("/finish") == []
+
+
+def test_a_failure_is_told_with_its_cause_and_without_secrets(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_API_KEY", "very-secret-value")
+    order = {"device": "very-secret-value"}
+    assert Desk(office, **order).join() == 1
+    told = finish_of(office)
+    assert told["status"] == "failed"
+    assert told["error"]["type"] == "ValidationFailed"
+    assert "device" in told["reason"]
+    assert "make_trainer" in told["error"]["traceback"]
+    assert {"python", "torch", "grandstand"} <= told["error"]["versions"].keys()
+    assert "very-secret-value" not in json.dumps(told)
+
+
+def test_a_stop_before_the_first_update_still_ends_well(office: Office) -> None:
+    office.wanted = "stopped"
+    assert Desk(office).join() == 0
+    assert finish_of(office)["status"] == "stopped"
+    assert office.events("status") == []
+
+
+def test_a_pace_spreads_episodes_and_decisions_over_time(office: Office) -> None:
+    Desk(office, pace=60.0, num_episodes=60).join()
+    assert office.episodes() == list(range(1, 61))
+    batches = [b for b in office.batches if any(r.columnar for r in b.records)]
+    assert len(batches) >= 3
+    decisions = [r for r in office.rows() if "action_probabilities" in r]
+    assert len(decisions) >= 3
+    elapsed = [r["training_time_elapsed"] for r in office.rows() if "current_reward" in r]
+    assert elapsed[-1] >= 1.0
