@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 
 LARGEST_MINIBATCH = 8192
+BETAS = (0.9, 0.999)
+ADAM_EPSILON = 1e-5
 CHUNK = 2048
 """Rows per forward and backward pass: what the second-level cache holds. A minibatch of several
 chunks sums their gradients and takes one step, so the step does not depend on it but for
@@ -38,6 +40,55 @@ def _start(net: nn.Sequential, last_gain: float, generator: torch.Generator) -> 
         gain = last_gain if layer is layers[-1] else math.sqrt(2.0)
         nn.init.orthogonal_(layer.weight, gain, generator=generator)
         nn.init.zeros_(layer.bias)
+
+
+class Adam:
+    """Adam (Kingma and Ba, arXiv 1412.6980) over parameters that share one long vector.
+
+    PyTorch's own does the same; importing it costs a second at every start of a worker.
+
+    Attributes:
+        values, gradients: (size,) the parameters and their gradients; the modules hold views of
+            both.
+    """
+
+    def __init__(self, parameters: list[nn.Parameter]) -> None:
+        self.values = torch.cat([item.detach().reshape(-1) for item in parameters])
+        self.gradients = torch.zeros_like(self.values)
+        self._mean = torch.zeros_like(self.values)
+        self._square = torch.zeros_like(self.values)
+        self._steps = 0
+        first = 0
+        for item in parameters:
+            part = slice(first, first + item.numel())
+            item.data = self.values[part].view_as(item)
+            item.grad = self.gradients[part].view_as(item)
+            first = part.stop
+
+    def step(self, learning_rate: float) -> None:
+        """Move against the gradients."""
+        self._steps += 1
+        self._mean.lerp_(self.gradients, 1.0 - BETAS[0])
+        self._square.mul_(BETAS[1]).addcmul_(self.gradients, self.gradients, value=1.0 - BETAS[1])
+        size = learning_rate / (1.0 - BETAS[0] ** self._steps)
+        spread = (self._square / (1.0 - BETAS[1] ** self._steps)).sqrt_().add_(ADAM_EPSILON)
+        self.values.addcdiv_(self._mean, spread, value=-size)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Parameters, moments and the count of steps, as copies."""
+        return {
+            "values": self.values.clone(),
+            "mean": self._mean.clone(),
+            "square": self._square.clone(),
+            "steps": self._steps,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from there."""
+        self.values.copy_(state["values"])
+        self._mean.copy_(state["mean"])
+        self._square.copy_(state["square"])
+        self._steps = state["steps"]
 
 
 @dataclass(frozen=True)
@@ -82,14 +133,9 @@ class Level:
         with torch.no_grad():
             self._last_layer().bias.copy_(torch.tensor(bias))
         self.log_std = nn.Parameter(torch.full((actions,), log_std))
-        self._policy_parameters = [*self.policy.parameters(), self.log_std]
-        self._value_parameters = list(self.value.parameters())
-        self.optimizer = torch.optim.Adam(
-            self._policy_parameters + self._value_parameters,
-            lr=settings.learning_rate,
-            eps=1e-5,
-            fused=True,
-        )
+        policy = [*self.policy.parameters(), self.log_std]
+        self._border = sum(item.numel() for item in policy)
+        self.adam = Adam([*policy, *self.value.parameters()])
 
     def _last_layer(self) -> nn.Linear:
         layer = self.policy[-1]
@@ -132,8 +178,7 @@ class Level:
             policy_gradient_norm, value_gradient_norm; and explained_variance of the values before.
         """
         settings = self.settings
-        for group in self.optimizer.param_groups:
-            group["lr"] = settings.learning_rate * remaining
+        learning_rate = settings.learning_rate * remaining
         returns = advantages + values
         spread = returns.var(correction=0)
         unexplained = (advantages.var(correction=0) / spread) if spread > 1e-12 else spread + 1.0
@@ -144,16 +189,15 @@ class Level:
         norms = [0.0, 0.0]
         steps = 0
         for rows in self._minibatches(len(inputs), generator):
-            self.optimizer.zero_grad(set_to_none=True)
+            self.adam.gradients.zero_()
             scale = 1.0 / len(rows)
-            for part in torch.split(rows, CHUNK):
+            for chunk in torch.split(rows, CHUNK):
                 sums += scale * self._backward(
-                    inputs[part], z[part], old[part], normed[part], returns[part], scale
+                    inputs[chunk], z[chunk], old[chunk], normed[chunk], returns[chunk], scale
                 )
-            limit = settings.max_gradient_norm
-            for j, group_of in enumerate((self._policy_parameters, self._value_parameters)):
-                norms[j] += float(nn.utils.clip_grad_norm_(group_of, limit, foreach=True))
-            self.optimizer.step()
+            for j, part in enumerate((slice(self._border), slice(self._border, None))):
+                norms[j] += self._shorten(self.adam.gradients[part])
+            self.adam.step(learning_rate)
             steps += 1
         losses = (sums / max(steps, 1)).tolist()
         entropy = float(self.log_std.detach().sum()) + 0.5 * math.log(2 * math.pi * math.e) * len(
@@ -168,8 +212,16 @@ class Level:
             "explained_variance": 1.0 - float(unexplained),
             "policy_gradient_norm": norms[0] / max(steps, 1),
             "value_gradient_norm": norms[1] / max(steps, 1),
-            "learning_rate": settings.learning_rate * remaining,
+            "learning_rate": learning_rate,
         }
+
+    def _shorten(self, gradients: Tensor) -> float:
+        """Scale gradients that are too long down to the limit; returns the length they had."""
+        length = float(gradients.norm())
+        limit = self.settings.max_gradient_norm
+        if length > limit:
+            gradients.mul_(limit / (length + 1e-6))
+        return length
 
     def _minibatches(self, rows: int, generator: torch.Generator) -> Iterator[Tensor]:
         parts = max(self.settings.minibatches, -(-rows // LARGEST_MINIBATCH))
@@ -204,10 +256,6 @@ class Level:
             clipped = ((ratio - 1.0).abs() > clip).sum()
             return torch.stack([policy_loss, value_loss, kl, clipped.float()]).double()
 
-    @property
-    def _parameters(self) -> list[Tensor]:
-        return [*self._policy_parameters, *self._value_parameters]
-
     def weights(self) -> dict[str, Any]:
         """What it takes to act: the policy's layers by name and `log_std`, as copies."""
         return {
@@ -216,42 +264,9 @@ class Level:
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """Networks, standard deviation and Adam's moments, each as one long tensor of its own."""
-        moments = [self.optimizer.state[item] for item in self._parameters if self.optimizer.state]
-        state: dict[str, Any] = {"parameters": _joined(self._parameters), "moments": None}
-        if moments:
-            state["moments"] = {
-                "step": int(moments[0]["step"]),
-                "exp_avg": _joined([item["exp_avg"] for item in moments]),
-                "exp_avg_sq": _joined([item["exp_avg_sq"] for item in moments]),
-            }
-        return state
+        """Networks, standard deviation and Adam's moments, as copies."""
+        return self.adam.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from there."""
-        with torch.no_grad():
-            for item, part in zip(
-                self._parameters, _parted(state["parameters"], self._parameters), strict=True
-            ):
-                item.copy_(part)
-        self.optimizer.state.clear()
-        moments = state["moments"]
-        if moments is None:
-            return
-        firsts = _parted(moments["exp_avg"], self._parameters)
-        seconds = _parted(moments["exp_avg_sq"], self._parameters)
-        for item, first, second in zip(self._parameters, firsts, seconds, strict=True):
-            self.optimizer.state[item] = {
-                "step": torch.tensor(float(moments["step"])),
-                "exp_avg": first.clone(),
-                "exp_avg_sq": second.clone(),
-            }
-
-
-def _joined(items: list[Tensor]) -> Tensor:
-    return torch.cat([item.detach().reshape(-1) for item in items])
-
-
-def _parted(joined: Tensor, like: list[Tensor]) -> list[Tensor]:
-    parts = torch.split(joined, [item.numel() for item in like])
-    return [part.view_as(item) for part, item in zip(parts, like, strict=True)]
+        self.adam.load_state_dict(state)
