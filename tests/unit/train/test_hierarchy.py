@@ -144,6 +144,7 @@ def test_a_household_that_always_goes_broke_trains_to_the_end(balanced: Scenario
     assert all(math.isfinite(value) for update in updates for value in update.scalars.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["hierarchical-ppo", "ppo"])
 def test_a_thousand_episodes_learn_and_the_files_are_enough_to_act(
     bologna: Scenario, tmp_path: Path, cache: Path, algorithm: str
