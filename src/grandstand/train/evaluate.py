@@ -89,6 +89,7 @@ def evaluate(
     """
     scenario = scenario or policy.scenario
     household = Household(scenario, market_noise=market_noise)
+    household.rules["period"] = policy.scenario.training.high_period
     totals: list[Floats] = []
     lengths: list[Floats] = []
     traced: list[dict[str, Any]] = []

@@ -20,6 +20,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import numba
 import numpy as np
 import torch
 from torch import Tensor
@@ -413,5 +414,6 @@ def versions() -> dict[str, str | int]:
     return {
         "torch": str(torch.__version__),
         "numpy": np.__version__,
+        "numba": numba.__version__,
         "threads": torch.get_num_threads(),
     }
