@@ -197,13 +197,15 @@ async def test_a_long_backlog_is_worked_off_in_slices(reporter, database):
 
 
 async def test_news_lost_late_or_twice_change_no_answer(series, reporter):
+    await reporter.report([rows(0, range(-100, 0))], hears=series)
+    await series.query(reporter.pk)
     heard = [await reporter.report([rows(at, range(at, at + 300))]) for at in range(0, 1500, 300)]
     for news in (heard[3], heard[3], heard[1]):
         series.hear(news)
     await series.settle()
     series.hear(heard[0])
     got = (await series.query(reporter.pk, max_points=5000))["series"]["current_reward"]
-    assert got["last"] == [float(i) for i in range(1500)]
+    assert got["last"] == [float(i) for i in range(-100, 1500)]
 
 
 async def test_two_servers_on_one_database_agree(reporter, database):

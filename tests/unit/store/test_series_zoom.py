@@ -37,7 +37,8 @@ def runs(draw):
 
 def records(episodes, values, columnar):
     if columnar:
-        columns = {"episode": episodes, "extra": {"v": values, "always": episodes}}
+        extra = {"v": list(values), "always": list(episodes)}
+        columns = {"episode": list(episodes), "extra": extra}
         return [{"type": "training_metrics", "columns": columns}]
     return [
         {"type": "training_metrics", "data": {"episode": e, "extra": {"v": v, "always": e}}}
@@ -88,6 +89,17 @@ async def test_any_range_at_any_zoom(opening, run, columnar, max_points, ends, a
     check(whole["series"]["v"], told, max_points)
     always = [(s, s, float(e)) for s, e in zip(seqs, episodes, strict=True)]
     check(whole["series"]["always"], always, max_points)
+
+
+async def test_every_end_of_a_range_is_exact(database, reporter):
+    store = SeriesStore(database, shape=SMALL)
+    n = 90
+    await reporter.report(records(range(n), range(n), columnar=True))
+    for low in range(n):
+        for high in (low, min(n - 1, low + 7), min(n - 1, low + 50)):
+            answer = await store.query(reporter.pk, ["v"], "episode", low, high, 6)
+            told = [(e, e + 1, float(e)) for e in range(low, high + 1)]
+            check(answer["series"]["v"], told, 6)
 
 
 def check(got, points, max_points) -> None:
