@@ -16,10 +16,10 @@ _SECRET_NAME = re.compile(
 )
 _SECRET_VALUE = re.compile(
     r"""(?ix)
-    (?P<name>[\w.-]*(?:token|secret|password|passwd|api[_-]?key|credential)[\w.-]*["']?\s*[=:]\s*)
+    (?P<name>(?:token|secret|password|passwd|api[_-]?key|credential)[\w.-]*["']?\s*[=:]\s*)
     (?P<value>["'][^"']*["']|[^\s"',;&)\]}]+)
     | (?P<scheme>\bBearer\s+)(?P<bearer>[\w.~+/=-]+)
-    | (?P<url>://[^\s:/@]+:)(?P<password>[^\s@/]+)(?=@)
+    | (?P<url>://[^\s:/@]{1,256}:)(?P<password>[^\s@/]{1,256})(?=@)
     """
 )
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from grandstand.errors import GrandstandError
 from grandstand.model.telemetry import Batch, parse_batch
 
 Answer = tuple[int, dict[str, Any]]
@@ -85,7 +86,10 @@ class RecordingServer:
         if told is not None:
             return told
         if path.endswith("/records"):
-            batch = parse_batch(raw)
+            try:
+                batch = parse_batch(raw)
+            except GrandstandError as error:
+                return error.http_status, {"error": error.code, "message": error.message}
             with self.news:
                 known = batch.batch_id in self._ids
                 if not known:

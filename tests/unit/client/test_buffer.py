@@ -138,8 +138,8 @@ def test_only_the_record_the_server_refuses_is_dropped(
     server: RecordingServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     def script(method: str, path: str, body: Any) -> Any:
-        text = str(body)
-        return (422, {"error": "validation_failed", "message": "poison"}) if "666" in text else None
+        told = (422, {"error": "validation_failed", "message": "poison"})
+        return told if "'n': 666" in str(body) else None
 
     server.script = script
     session = attach(server)

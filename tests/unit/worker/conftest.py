@@ -17,7 +17,7 @@ from grandstand.model.scenarios import load_scenario
 from grandstand.worker.controls import Controls
 from grandstand.worker.runner import SessionRun
 
-from ..client.conftest import RecordingServer
+from ..client.conftest import RecordingServer  # noqa: TID252 - tests are no package
 
 EPISODES = 120
 
