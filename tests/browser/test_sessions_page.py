@@ -47,7 +47,7 @@ def test_the_list_can_be_searched_from_the_keyboard(server: Server, open_page: O
 def test_an_address_below_the_page_opens_directly(server: Server, open_page: OpenPage) -> None:
     page = open_page("/no/such/page")
     expect(page.get_by_role("heading", level=1)).to_have_text("Nothing here")
-    page.get_by_role("link", name="All sessions").click()
+    page.get_by_role("link", name="All sessions", exact=True).click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("Sessions")
 
 
