@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import logging
-import socket
-from collections.abc import Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from grandstand.client.transport import ASGIApp, AsgiTransport, HttpTransport, Transport
 from grandstand.errors import GrandstandError, Unavailable, ValidationFailed
@@ -17,11 +14,9 @@ from grandstand.server.config import ServerConfig, ServerConfiguration
 
 if TYPE_CHECKING:
     from grandstand.assembly import Assembly
-    from grandstand.web.server import Server
+    from grandstand.web.beside import Beside
 
 log = logging.getLogger("grandstand.server")
-
-START_SECONDS = 30.0
 
 
 class TrainingMetricsServer:
@@ -51,9 +46,7 @@ class TrainingMetricsServer:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._house: Assembly | None = None
         self._app: ASGIApp | None = None
-        self._server: Server | None = None
-        self._serving: asyncio.Task[None] | None = None
-        self._listeners: list[socket.socket] = []
+        self._beside: Beside | None = None
         problems = check(self.settings)
         errors = [p for p in problems if p.severity == "error"]
         if errors:
@@ -104,53 +97,24 @@ class TrainingMetricsServer:
         """
         if self.url is not None:
             return self.url
-        import uvicorn
+        from grandstand.web.beside import Beside
 
-        from grandstand.web.server import Server, bind, url_of
-        from grandstand.web.transport import protocol_class
-
-        class Embedded(Server):
-            @contextlib.contextmanager
-            def capture_signals(self) -> Iterator[None]:
-                yield  # Ctrl-C belongs to whoever embeds us
-
+        app = self.app
+        assert self._house is not None
         try:
-            self._listeners = bind(self.settings.host, self.settings.port)
+            self._beside = Beside(self.settings, self._house, app)
         except OSError as error:
             raise _no_address(self.settings, error) from error
-        config = uvicorn.Config(
-            self.app,
-            http="httptools",
-            ws=protocol_class(),
-            log_config=None,
-            access_log=self.settings.debug,
-            lifespan="on",
-            timeout_graceful_shutdown=5,
-            timeout_keep_alive=75,
-            server_header=False,
-        )
-        assert self._house is not None
-        self._server = Embedded(config, self._house)
         self._loop = asyncio.get_running_loop()
-        self._serving = asyncio.create_task(self._server.serve(sockets=self._listeners))
-        await self._until_started(self._server, self._serving)
-        url = url_of(self.settings.host, self._listeners[0])
-        await self._house.supervise(url)
-        self._ready(url)
-        return url
+        await self._beside.open()
+        self._ready(self._beside.url)
+        return self._beside.url
 
     async def aclose(self) -> None:
         """Stop serving: workers leave, what waits is stored, everything is closed."""
-        if self._serving is None or self._server is None:
-            return
-        self.url = None
-        self._server.should_exit = True
-        serving, self._serving = self._serving, None
-        try:
-            await serving
-        finally:
-            for listener in self._listeners:
-                listener.close()
+        beside, self._beside, self.url = self._beside, None, None
+        if beside is not None:
+            await beside.aclose()
             self._app = self._house = self._loop = None
 
     def transport(self, token: str | None = None) -> Transport:
@@ -184,19 +148,6 @@ class TrainingMetricsServer:
     def _ready(self, url: str) -> None:
         self.url = url
         log.info("serving at %s", url)
-
-    async def _until_started(self, server: Any, serving: asyncio.Task[None]) -> None:
-        assert self._house is not None
-        clock = self._house.clock
-        until = clock.monotonic() + START_SECONDS
-        while not server.started:
-            if serving.done() or clock.monotonic() > until:
-                server.should_exit = True
-                await serving  # raises what kept it from starting, if anything did
-                raise Unavailable(
-                    "the server did not start; its log says why", code="server_failed"
-                )
-            await clock.sleep(0.01)
 
 
 def _no_address(settings: ServerConfiguration, error: OSError) -> GrandstandError:
