@@ -16,7 +16,7 @@ series of any length is covered by its blocks of the top level and at most 63 of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -41,6 +41,9 @@ X: Final = 0
 """The series that holds the axes."""
 MAX_LEVEL: Final = 4
 """By the usual shape a block of it spans 6.9e10 rows."""
+
+KEPT: Final = 64
+"""Segments whose axes are kept unpacked while one question is answered."""
 
 _NO_FLOATS: Final = np.empty((0, 0), np.float64)
 
@@ -273,19 +276,21 @@ class Shelf:
         """The fine cells of some blocks, none of level 0."""
         return {n: Cells.unpack(b) for n, b in self._bodies(series, nodes, "fine").items()}
 
-    def points(self, series: int, nodes: Sequence[Node]) -> dict[Node, tuple[Ints, Floats]]:
-        """The points of some blocks of level 0: x (4 × points) and values."""
-        unknown = [n for n in nodes if n.number not in self._x]
-        self._x.update(
-            (node.number, unpack(body)[0])
-            for node, body in self._bodies(X, unknown, "fine").items()
-        )
-        found = {}
-        for node, body in self._bodies(series, nodes, "fine").items():
-            rows, values = unpack(body)
-            x = self._x[node.number]
-            found[node] = (x[:, rows[0]] if len(rows) else x), values[0]
-        return found
+    def points(
+        self, series: int, nodes: Sequence[Node]
+    ) -> Iterator[tuple[Node, tuple[Ints, Floats]]]:
+        """The points of some blocks of level 0, a few blocks at a time: x (4 × points), values."""
+        for at in range(0, len(nodes), KEPT):
+            some = nodes[at : at + KEPT]
+            unknown = [n for n in some if n.number not in self._x]
+            if len(self._x) + len(unknown) > KEPT:
+                self._x, unknown = {}, list(some)
+            for node, body in self._bodies(X, unknown, "fine").items():
+                self._x[node.number] = unpack(body)[0]
+            for node, body in self._bodies(series, some, "fine").items():
+                rows, values = unpack(body)
+                x = self._x[node.number]
+                yield node, (x[:, rows[0]] if len(rows) else x, values[0])
 
     def _nodes(self, series: int, wanted: Sequence[tuple[int, int, int]]) -> list[Node]:
         if not wanted:

@@ -220,7 +220,7 @@ def _inside(
             elif not range.misses(node):
                 (across if node.level else edges).append(node)
         todo = shelf.children(series, across)
-    found = {node: range.of(*p) for node, p in shelf.points(series, edges).items()}
+    found = {node: range.of(*p) for node, p in shelf.points(series, edges)}
     return whole, {node: p for node, p in found.items() if len(p[1])}
 
 
@@ -229,7 +229,7 @@ def _open(
 ) -> tuple[dict[Node, Cells], dict[Node, tuple[Ints, Floats]]]:
     """Each block in cells of about `grain` points or fewer, or as its points.
 
-    `grain` at most 1 asks for single points, whatever they come from.
+    `grain` at most 1 asks for single points, whatever they come from; there are few then.
     """
     cells: dict[Node, Cells] = {}
     bare: list[Node] = []
@@ -263,7 +263,12 @@ def _open(
             else:
                 (deeper if node.level else bare).append(node)
         todo = shelf.children(series, deeper)
-    return cells, shelf.points(series, bare)
+    if one_by_one:
+        return cells, dict(shelf.points(series, bare))
+    for node, points in shelf.points(series, bare):
+        # Thinned block by block, so that a wide range never has all its points in memory.
+        cells[node] = Cells.of_points(*points).at_most(math.ceil(node.count / grain))
+    return cells, {}
 
 
 def _as_points(cells: Cells) -> tuple[Ints, Floats]:
