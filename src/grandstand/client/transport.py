@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 
@@ -288,16 +288,57 @@ class AsgiTransport:
             ) from None
 
     async def _ask(self, method: str, path: str, body: bytes | None) -> Reply:
-        import httpx
-
-        headers = {"Content-Type": "application/json"}
+        path, _, query = path.partition("?")
+        content = body or b""
+        headers = [
+            (b"host", b"127.0.0.1"),
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(content)).encode()),
+        ]
         if self._token:
-            headers["Authorization"] = f"Bearer {self._token}"
-        transport = httpx.ASGITransport(app=self._app, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
-            answer = await client.request(method, path, content=body, headers=headers)
-        wait = _seconds(answer.headers.get("Retry-After"))
-        return Reply(answer.status_code, answer.content, wait)
+            headers.append((b"authorization", f"Bearer {self._token}".encode()))
+        scope: dict[str, Any] = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": "1.1",
+            "method": method,
+            "scheme": "http",
+            "path": unquote(path),
+            "raw_path": path.encode(),
+            "query_string": query.encode(),
+            "root_path": "",
+            "headers": headers,
+            "client": ("127.0.0.1", 0),
+            "server": ("127.0.0.1", 80),
+            "state": {},
+        }
+        asked = False
+        answered = asyncio.Event()
+        status, retry_after = 500, None
+        parts: list[bytes] = []
+
+        async def receive() -> MutableMapping[str, Any]:
+            nonlocal asked
+            if asked:
+                await answered.wait()
+                return {"type": "http.disconnect"}
+            asked = True
+            return {"type": "http.request", "body": content, "more_body": False}
+
+        async def send(message: MutableMapping[str, Any]) -> None:
+            nonlocal status, retry_after
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                named = dict(message.get("headers") or ())
+                retry_after = named.get(b"retry-after")
+            elif message["type"] == "http.response.body":
+                parts.append(bytes(message.get("body") or b""))
+                if not message.get("more_body"):
+                    answered.set()
+
+        await self._app(scope, receive, send)
+        told = retry_after.decode() if retry_after is not None else None
+        return Reply(status, b"".join(parts), _seconds(told))
 
     def twin(self) -> AsgiTransport:
         """See `Transport.twin`."""

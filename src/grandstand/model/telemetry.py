@@ -429,7 +429,7 @@ def unpack(kind: str, body: bytes) -> list[Record]:
 def merge_latest(latest: dict[str, Any] | None, record: Record) -> dict[str, Any]:
     """`latest` brought up to date by a metrics record: what it leaves unknown stays as it was."""
     if isinstance(record.value, Columns):
-        new = record.value.row(record.count - 1)
+        new = msgspec.to_builtins(record.value.row(record.count - 1))  # times as text
         # The last row may leave a column unknown that an earlier row of the batch knew.
     else:
         new = cast("dict[str, Any]", msgspec.json.decode(record.body))

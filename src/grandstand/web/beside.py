@@ -24,6 +24,12 @@ class _Guest(Server):
     def capture_signals(self) -> Iterator[None]:
         yield  # Ctrl-C belongs to whoever runs the loop
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        try:
+            await super().startup(sockets)
+        except SystemExit:  # uvicorn's way to say so; it would end the host's event loop
+            self.should_exit = True
+
 
 class Beside:
     """A server that is started and stopped by other code.
