@@ -1,8 +1,8 @@
 """How a request reaches the server: over HTTP, or straight into an ASGI app in this process.
 
 Both are synchronous and serve one request at a time; `twin()` gives another thread its own. Plain
-`http.client` is used instead of a larger library because a request costs a tenth of the Python time
-there, and that time is taken from the training (see docs/decisions/sdk-transport.md).
+`http.client` is used instead of a larger library because a request costs less than half the Python
+time there, and that time is taken from the training (see docs/decisions/sdk-transport.md).
 """
 
 from __future__ import annotations

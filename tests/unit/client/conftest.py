@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from grandstand.client.buffer import _living
 from grandstand.errors import GrandstandError
 from grandstand.model.telemetry import Batch, parse_batch
 
@@ -40,6 +41,7 @@ class RecordingServer:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
 
             def _answer(self) -> None:
                 length = int(self.headers.get("Content-Length") or 0)
@@ -121,3 +123,10 @@ def server() -> Iterator[RecordingServer]:
     server = RecordingServer()
     yield server
     server.stop()
+    forget_sessions()
+
+
+def forget_sessions() -> None:
+    """Sessions a test left open must not be waited for at the end of the process."""
+    for buffer in list(_living):
+        buffer.end(GrandstandError("the test is over"))

@@ -17,7 +17,7 @@ from grandstand.model.scenarios import load_scenario
 from grandstand.worker.controls import Controls
 from grandstand.worker.runner import SessionRun
 
-from ..client.conftest import RecordingServer  # noqa: TID252 - tests are no package
+from ..client.conftest import RecordingServer, forget_sessions  # noqa: TID252 - tests are no package
 
 EPISODES = 120
 
@@ -122,3 +122,4 @@ def office(tmp_path: Path) -> Iterator[Office]:
     office = Office(tmp_path / "sessions" / "s")
     yield office
     office.stop()
+    forget_sessions()
