@@ -23,6 +23,8 @@ from sqlalchemy.pool import NullPool, QueuePool
 
 from grandstand.errors import GrandstandError, Unavailable
 
+__all__ = ["Connection", "Database", "Many"]
+
 logger = logging.getLogger("grandstand.store")
 
 T = TypeVar("T")
@@ -106,7 +108,9 @@ class Database:
         """
         return cast("T", await self._submit(work))
 
-    async def write_many(self, merge: Callable[[Connection, list[Any]], list[Any]], item: Any) -> Any:
+    async def write_many(
+        self, merge: Callable[[Connection, list[Any]], list[Any]], item: Any
+    ) -> Any:
         """Like `write`, letting neighbours in the queue share their statements. See `Many`."""
         return await self._submit(Many(merge, item))
 

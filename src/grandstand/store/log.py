@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from grandstand.errors import Conflict, NotFound
 from grandstand.model.session import ENDED, Kind, Status, check_change
@@ -94,7 +94,7 @@ _select_batch = select(log.c.first_seq, log.c.last_seq).where(
 class _State:
     """A session's row while a run of appends is worked into it."""
 
-    def __init__(self, row: Row[Any]) -> None:
+    def __init__(self, row: Any) -> None:
         self.row = row
         self.pk: int = row.pk
         self.status = Status(row.status)
@@ -250,15 +250,13 @@ def _append(connection: Connection, state: _State, append: Append) -> Appended:
     )
 
 
-def _effects(
-    connection: Connection, state: _State, batch: Batch, append: Append
-) -> dict[str, Any]:
+def _effects(connection: Connection, state: _State, batch: Batch, append: Append) -> dict[str, Any]:
     """What the batch changes in the session's own row."""
     changes: dict[str, Any] = dict(append.changes)
     new = Status(changes["status"]) if "status" in changes else None
-    if append.attempt is None and not append.ended_too and state.status is Status.LOST:
-        if state.row.kind == Kind.EXTERNAL:
-            new = Status.RUNNING
+    reported = append.attempt is None and not append.ended_too
+    if reported and state.status is Status.LOST and state.row.kind == Kind.EXTERNAL:
+        new = Status.RUNNING
     if new is not None:
         check_change(state.row.session_id, state.status, new)
         state.status = new

@@ -1,0 +1,171 @@
+"""Opens everything in order and closes it in reverse; the only place that picks backends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any
+
+from grandstand.bus.base import Bus
+from grandstand.bus.memory import MemoryBus
+from grandstand.clock import Clock, SystemClock
+from grandstand.launch.demo import run_demo
+from grandstand.launch.local import LocalLauncher
+from grandstand.launch.runtime import Runtime
+from grandstand.launch.supervisor import Supervisor
+from grandstand.live.hub import Hub
+from grandstand.service.access import Access
+from grandstand.service.ledger import Ledger
+from grandstand.service.models import Models
+from grandstand.service.scenarios import Scenarios
+from grandstand.service.sessions import Sessions
+from grandstand.service.telemetry import Telemetry
+from grandstand.service.training import Training
+from grandstand.settings import Settings
+from grandstand.store.database import Database
+from grandstand.store.history import replay
+from grandstand.store.series import SeriesStore
+
+logger = logging.getLogger("grandstand")
+
+
+class Assembly:
+    """A server's parts, wired. `build` makes one; `open` and `aclose` bracket its life.
+
+    Attributes:
+        settings, clock, runtime: what it was built from.
+        sessions, telemetry, training, models, scenarios, access: the services.
+        series: curves; hub: the stands; supervisor: the workers.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock, runtime: Runtime) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.runtime = runtime
+        models_dir = settings.resolved_models_dir()
+        heartbeat = settings.training.heartbeat_seconds
+        self.database = Database.open(settings.resolved_database_url())
+        self.bus: Bus = MemoryBus()
+        self.ledger = Ledger(self.database, self.bus, clock)
+        secret = settings.security.jwt_secret_key
+        self.access = Access(
+            self.database,
+            clock,
+            enabled=settings.security.enable_auth,
+            secret=secret.get_secret_value() if secret is not None else None,
+        )
+        self.scenarios = Scenarios(settings.training.scenarios_dir)
+        self.sessions = Sessions(self.ledger, models_dir, heartbeat)
+        self.telemetry = Telemetry(self.ledger)
+        self.models = Models(
+            self.ledger, self.scenarios, models_dir, settings.data_storage_path / "cache"
+        )
+        self.models.missing = runtime.missing
+        self.training = Training(
+            self.ledger,
+            self.sessions,
+            self.scenarios,
+            self.models,
+            capacity=settings.training.max_concurrent_trainings,
+            heartbeat_seconds=heartbeat,
+            threads_per_worker=settings.training.threads_per_worker,
+            max_attempts=settings.training.max_attempts,
+            missing=runtime.missing,
+        )
+        self.models.work_waiting = self.training.work_waiting.set
+        self.series = SeriesStore(self.database, clock)
+        self.hub = Hub(
+            self.bus,
+            self._replay,
+            clock,
+            max_hz=settings.performance.live_max_hz,
+            queue_bytes=settings.performance.send_queue_bytes,
+        )
+        self.supervisor = Supervisor(
+            self.training,
+            self.access,
+            LocalLauncher(),
+            runtime,
+            clock,
+            capacity=settings.training.max_concurrent_trainings,
+            heartbeat_seconds=heartbeat,
+            folder=models_dir,
+            environment={"GRANDSTAND_WORKER_NICE": str(settings.training.nice)},
+        )
+        self.opened_at = clock.now()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._supervising = False
+
+    async def open(self) -> None:
+        """Make ready to serve; workers start only with `supervise`."""
+        await self.access.open()
+        self.bus.subscribe(self.series.hear)
+        await self.series.open()
+        await self.hub.open()
+        self.sessions.watching = self.hub.watching
+        self.opened_at = self.clock.now()
+        self.spawn(self._look_after_sessions())
+
+    async def supervise(self, url: str, *, demo: bool = False) -> None:
+        """Start taking jobs, once the server listens at `url`.
+
+        Args:
+            demo: also queue the demonstration and install the learning part where it is missing.
+        """
+        self._supervising = True
+        await self.supervisor.open(url)
+        if demo:
+            self.spawn(run_demo(self.sessions, self.training, self.runtime))
+
+    async def drain(self) -> None:
+        """Have workers leave while the server still answers them, so that they lose nothing."""
+        if self._supervising:
+            self._supervising = False
+            await self.supervisor.aclose()
+
+    async def aclose(self) -> None:
+        """Close in reverse; what waits to be committed is committed."""
+        await self.drain()
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.hub.aclose()
+        await self.series.aclose()
+        await self.bus.aclose()
+        await self.database.aclose()
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run `work` beside the server until it ends or the server closes."""
+
+        async def guarded() -> None:
+            try:
+                await work
+            except asyncio.CancelledError:
+                raise
+            except Exception:
+                logger.exception("a background task failed")
+
+        task = asyncio.create_task(guarded())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _look_after_sessions(self) -> None:
+        while True:
+            await self.clock.sleep(self.settings.training.heartbeat_seconds)
+            await self.sessions.lose_silent()
+
+    async def _replay(self, session_id: str, since_seq: int, limit: int) -> Any:
+        pk = await self.sessions.key(session_id)
+        return await self.database.read(lambda c: replay(c, pk, since_seq, limit))
+
+
+def build(
+    settings: Settings, *, clock: Clock | None = None, runtime: Runtime | None = None
+) -> Assembly:
+    """Wire a server for `settings`; nothing runs yet, but the database is open and migrated.
+
+    Raises:
+        Unavailable: the database cannot be opened.
+    """
+    return Assembly(settings, clock or SystemClock(), runtime or Runtime())

@@ -1,0 +1,88 @@
+"""Taking in what sessions report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from grandstand.bus.base import Changed
+from grandstand.errors import ValidationFailed
+from grandstand.model.session import Status
+from grandstand.model.telemetry import STATUS, Batch
+from grandstand.service.access import Grant
+from grandstand.service.ledger import Ledger
+from grandstand.store import sessions as session_rows
+from grandstand.store.log import Append
+
+REPORTABLE = {
+    Status.STARTING,
+    Status.RUNNING,
+    Status.PAUSING,
+    Status.PAUSED,
+    Status.STOPPING,
+}
+"""Statuses a worker may report in an event; ends are told with `finish`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a reporter gets once its batch is safe.
+
+    Attributes:
+        accepted: records stored now.
+        last_seq: the newest seq of the batch.
+        duplicate: the batch was known already; nothing was stored.
+    """
+
+    accepted: int
+    last_seq: int
+    duplicate: bool
+    warnings: list[str]
+
+
+class Telemetry:
+    """The way of every reported number."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    async def record(self, session_id: str, batch: Batch, grant: Grant) -> Receipt:
+        """Store a batch; returns when it is committed and published.
+
+        Raises:
+            NotFound: no such session.
+            Conflict: the session has ended, or a newer attempt has taken over.
+            Unavailable: the store did not take it; nothing of it was stored.
+        """
+        changes = self._status(batch) if grant.attempt is not None else {}
+        appended = await self._ledger.append(
+            Append(
+                session_id, batch, self._ledger.clock.now(), attempt=grant.attempt, changes=changes
+            )
+        )
+        if any(r.type == STATUS for r in appended.records):
+            session = await self._ledger.database.read(
+                lambda connection: session_rows.get(connection, session_id)
+            )
+            self._ledger.bus.publish(Changed(session))
+        return Receipt(
+            sum(r.count for r in appended.records),
+            appended.last_seq,
+            appended.duplicate,
+            batch.warnings,
+        )
+
+    def _status(self, batch: Batch) -> dict[str, Any]:
+        """What a worker's own status events change in the session."""
+        changes: dict[str, Any] = {}
+        for record in batch.records:
+            if record.type != STATUS or record.value.get("event") != "status":
+                continue
+            told = record.value.get("status")
+            if told not in REPORTABLE:
+                raise ValidationFailed(
+                    f"status: a worker does not report {told!r} in an event",
+                    details={"field": "status", "allowed": sorted(s.value for s in REPORTABLE)},
+                )
+            changes["status"] = told
+        return changes

@@ -1,0 +1,178 @@
+"""Jobs: what a worker is to do next, claimed by one supervisor at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, insert, select, update
+
+from grandstand.store.tables import jobs, sessions
+
+
+class JobKind(StrEnum):
+    """What the worker does."""
+
+    TRAIN = "train"
+    EVALUATE = "evaluate"
+
+
+class JobStatus(StrEnum):
+    """Where a job is."""
+
+    QUEUED = "queued"
+    CLAIMED = "claimed"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job as it is stored."""
+
+    id: int
+    kind: JobKind
+    status: JobStatus
+    session_pk: int | None
+    session_id: str | None
+    attempt: int
+    evaluation_id: str | None
+    priority: int
+    payload: dict[str, Any]
+    failures: int
+    claimed_by: str | None
+    pid: int | None
+    process_started_at: float | None
+    heartbeat_at: datetime | None
+
+
+_columns = (
+    *jobs.c,
+    sessions.c.session_id.label("the_session_id"),
+    sessions.c.attempt.label("the_attempt"),
+)
+_joined = jobs.outerjoin(sessions, sessions.c.pk == jobs.c.session_pk)
+
+
+def add(
+    connection: Connection,
+    kind: JobKind,
+    at: datetime,
+    payload: dict[str, Any],
+    *,
+    session_pk: int | None = None,
+    evaluation_id: str | None = None,
+    priority: int = 0,
+) -> int:
+    """Put a job in the queue; returns its id."""
+    result = connection.execute(
+        insert(jobs).values(
+            kind=kind.value,
+            status=JobStatus.QUEUED.value,
+            session_pk=session_pk,
+            evaluation_id=evaluation_id,
+            priority=priority,
+            payload=payload,
+            created_at=at,
+        )
+    )
+    key = result.inserted_primary_key
+    assert key is not None
+    return int(key[0])
+
+
+def claim(connection: Connection, kind: JobKind, supervisor: str, at: datetime) -> Job | None:
+    """Take the next queued job: highest priority, then oldest. None when there is none.
+
+    One statement, so two supervisors never take the same.
+    """
+    waiting = (
+        select(jobs.c.id)
+        .where(jobs.c.status == JobStatus.QUEUED.value, jobs.c.kind == kind.value)
+        .order_by(jobs.c.priority.desc(), jobs.c.id)
+        .limit(1)
+    )
+    if connection.dialect.name != "sqlite":
+        waiting = waiting.with_for_update(skip_locked=True)
+    row = connection.execute(
+        update(jobs)
+        .where(jobs.c.id == waiting.scalar_subquery())
+        .values(
+            status=JobStatus.CLAIMED.value,
+            claimed_by=supervisor,
+            claimed_at=at,
+            heartbeat_at=at,
+            pid=None,
+            process_started_at=None,
+        )
+        .returning(jobs.c.id)
+    ).one_or_none()
+    return get(connection, row.id) if row is not None else None
+
+
+def get(connection: Connection, job_id: int) -> Job | None:
+    """One job."""
+    row = connection.execute(
+        select(*_columns).select_from(_joined).where(jobs.c.id == job_id)
+    ).one_or_none()
+    return _shape(row) if row is not None else None
+
+
+def of_session(connection: Connection, session_pk: int) -> Job | None:
+    """A managed session's job."""
+    row = connection.execute(
+        select(*_columns).select_from(_joined).where(jobs.c.session_pk == session_pk)
+    ).one_or_none()
+    return _shape(row) if row is not None else None
+
+
+def of_evaluation(connection: Connection, evaluation_id: str) -> Job | None:
+    """An evaluation's job."""
+    row = connection.execute(
+        select(*_columns).select_from(_joined).where(jobs.c.evaluation_id == evaluation_id)
+    ).one_or_none()
+    return _shape(row) if row is not None else None
+
+
+def in_status(connection: Connection, status: JobStatus) -> list[Job]:
+    """Every job of a status, in the order in which they would be claimed."""
+    rows = connection.execute(
+        select(*_columns)
+        .select_from(_joined)
+        .where(jobs.c.status == status.value)
+        .order_by(jobs.c.priority.desc(), jobs.c.id)
+    )
+    return [_shape(row) for row in rows]
+
+
+def count(connection: Connection, kind: JobKind, status: JobStatus) -> int:
+    """How many jobs of a kind are in a status."""
+    query = select(func.count()).where(jobs.c.kind == kind.value, jobs.c.status == status.value)
+    return int(connection.scalar(query) or 0)
+
+
+def change(connection: Connection, job_id: int, **values: Any) -> None:
+    """Set columns of a job."""
+    connection.execute(update(jobs).where(jobs.c.id == job_id).values(**values))
+
+
+def _shape(row: Row[Any]) -> Job:
+    return Job(
+        id=row.id,
+        kind=JobKind(row.kind),
+        status=JobStatus(row.status),
+        session_pk=row.session_pk,
+        session_id=row.the_session_id,
+        attempt=row.the_attempt or 0,
+        evaluation_id=row.evaluation_id,
+        priority=row.priority,
+        payload=row.payload,
+        failures=row.failures,
+        claimed_by=row.claimed_by,
+        pid=row.pid,
+        process_started_at=row.process_started_at,
+        heartbeat_at=row.heartbeat_at,
+    )

@@ -1,0 +1,54 @@
+"""Bringing the tables up to date.
+
+Alembic and its migrations are loaded only when the stored version is not this one, so a server
+that is up to date starts without paying for them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, inspect, text
+
+HEAD = "0001"
+"""The newest revision in `migrations/versions`; a test holds the two together."""
+
+
+def version(connection: Connection) -> str | None:
+    """The revision the database is at; None for an empty one."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    value = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return str(value) if value is not None else None
+
+
+def upgrade(engine: Engine, revision: str = "head") -> None:
+    """Migrate up to `revision`; does nothing when the database is there already."""
+    with engine.connect() as connection:
+        if revision == "head" and version(connection) == HEAD:
+            return
+    _run(engine, "upgrade", revision)
+
+
+def downgrade(engine: Engine, revision: str) -> None:
+    """Migrate down to `revision` (``"base"`` removes every table)."""
+    _run(engine, "downgrade", revision)
+
+
+def config() -> Any:
+    """Alembic's configuration, without an ini file."""
+    from alembic.config import Config
+
+    found = Config()
+    found.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return found
+
+
+def _run(engine: Engine, direction: str, revision: str) -> None:
+    from alembic import command
+
+    found = config()
+    with engine.begin() as connection:
+        found.attributes["connection"] = connection
+        getattr(command, direction)(found, revision)

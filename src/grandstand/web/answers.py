@@ -1,0 +1,114 @@
+"""Answers as bytes, and their shapes for the OpenAPI document."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from fastapi import Response
+
+from grandstand.model.session import Session
+from grandstand.model.telemetry import (
+    BatchIn,
+    BotDecision,
+    Columns,
+    PerformanceGraph,
+    StatusEvent,
+    TrainingMetrics,
+    encode,
+)
+
+SHAPES: Sequence[type] = (
+    Session,
+    TrainingMetrics,
+    BotDecision,
+    PerformanceGraph,
+    StatusEvent,
+    Columns,
+    BatchIn,
+)
+_REF = "#/components/schemas/{name}"
+
+ERROR_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "title": "Error",
+    "required": ["error", "message", "detail", "details", "timestamp"],
+    "properties": {
+        "error": {"type": "string", "description": "A stable code, for programs."},
+        "message": {"type": "string", "description": "A sentence, for people."},
+        "detail": {"type": "string", "description": "What to do about it."},
+        "details": {"type": "object"},
+        "timestamp": {"type": "string", "format": "date-time"},
+    },
+}
+
+
+def answer(value: Any, status: int = 200) -> Response:
+    """`value` as a JSON answer. Non-finite floats must already be names."""
+    return Response(encode(value), status_code=status, media_type="application/json")
+
+
+def raw(body: bytes) -> Response:
+    """JSON already encoded."""
+    return Response(body, media_type="application/json")
+
+
+def shape(name: str) -> dict[str, Any]:
+    """A reference to one of `SHAPES`."""
+    return {"$ref": _REF.format(name=name)}
+
+
+def gives(schema: dict[str, Any], *errors: int, status: int = 200) -> dict[str, Any]:
+    """Route arguments that document its answer and the errors it may give."""
+    responses: dict[int | str, Any] = {
+        status: {"description": "Done.", "content": {"application/json": {"schema": schema}}}
+    }
+    words = {
+        400: "The request makes no sense now.",
+        403: "Not allowed.",
+        404: "No such thing.",
+        409: "The present state forbids it.",
+        413: "Too large.",
+        415: "Not JSON.",
+        422: "A value is missing, unknown or out of bounds.",
+        503: "Not now.",
+    }
+    for code in errors:
+        responses[code] = {
+            "description": words[code],
+            "content": {"application/json": {"schema": shape("Error")}},
+        }
+    return {"responses": responses, "status_code": status}
+
+
+def takes(name: str) -> dict[str, Any]:
+    """Route argument that documents a body decoded by msgspec."""
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": shape(name)}},
+        }
+    }
+
+
+def components() -> dict[str, Any]:
+    """Every shape of `SHAPES` as a JSON schema, by name."""
+    _, found = msgspec.json.schema_components(SHAPES, ref_template=_REF)
+    return {**found, "Error": ERROR_SCHEMA}
+
+
+def listing(plural: str, item: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a list answer."""
+    return {
+        "type": "object",
+        "required": [plural, "total", "next_cursor"],
+        "properties": {
+            plural: {"type": "array", "items": item},
+            "total": {"type": "integer"},
+            "next_cursor": {"type": ["string", "null"]},
+        },
+    }
+
+
+ANY: dict[str, Any] = {"type": "object"}

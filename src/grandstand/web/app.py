@@ -1,0 +1,94 @@
+"""The application: every door, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
+
+import grandstand
+from grandstand.assembly import Assembly
+from grandstand.web import errors
+from grandstand.web.answers import components
+from grandstand.web.auth import Authority, Guard
+from grandstand.web.routes import models, server, sessions, training
+from grandstand.web.socketio import mount_socketio
+from grandstand.web.websocket import register_websocket
+
+
+def make_app(house: Assembly, *, supervise_at: str | None = None) -> ASGIApp:
+    """The ASGI application around an assembly.
+
+    Args:
+        supervise_at: take jobs as soon as the application is up, with workers reporting to this
+            URL; None leaves that to whoever serves it.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await house.open()
+        try:
+            if supervise_at is not None:
+                house.spawn(house.supervise(supervise_at))
+            yield
+        finally:
+            await house.aclose()
+
+    app = FastAPI(
+        title="Grandstand",
+        version=grandstand.__version__,
+        summary="Train agents, record what they report, watch and steer them live.",
+        root_path=house.settings.root_path,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        debug=False,
+    )
+    authority = Authority(house.access, house.settings)
+    errors.install(app, house.clock)
+    register_websocket(app, house, authority)
+    for part in (sessions, training, models, server):
+        app.include_router(part.routes(house, authority))
+    _document(app)
+    whole: ASGIApp = mount_socketio(app, house, authority)
+    whole = Guard(whole, authority.doors, house.clock, house.settings.performance.max_body_bytes)
+    origins = house.settings.security.cors_origins
+    return CORSMiddleware(
+        whole,
+        allow_origins=origins,
+        allow_credentials="*" not in origins,
+        allow_methods=["GET", "POST", "PUT", "DELETE"],
+        allow_headers=["Authorization", "Content-Type"],
+        max_age=600,
+    )
+
+
+def _document(app: FastAPI) -> None:
+    """Put the shapes that msgspec decodes beside pydantic's in the OpenAPI document."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schema = get_openapi(
+                title=app.title, version=app.version, summary=app.summary, routes=app.routes
+            )
+            known = schema.setdefault("components", {}).setdefault("schemas", {})
+            known.update(components())
+            # Our validation errors have the one error body.
+            for name in ("HTTPValidationError", "ValidationError"):
+                known.pop(name, None)
+            for path in schema["paths"].values():
+                for operation in path.values():
+                    refused = operation.get("responses", {}).get("422", {})
+                    if refused:
+                        refused["content"] = {
+                            "application/json": {"schema": {"$ref": "#/components/schemas/Error"}}
+                        }
+            app.openapi_schema = schema
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]

@@ -1,0 +1,138 @@
+"""What the routes take, as pydantic models: names, bounds, and a word on each."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from grandstand.model.session import Status
+
+
+def _utc(value: datetime) -> datetime:
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+Moment = Annotated[datetime, AfterValidator(_utc)]
+Tag = Annotated[str, Field(min_length=1, max_length=64)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Episodes = Annotated[int, Field(ge=1, le=1_000_000_000)]
+
+
+class Body(BaseModel):
+    """A body whose unknown keys are refused by name."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+
+class SessionCreate(Body):
+    """Open an external session."""
+
+    training_session_id: str | None = Field(None, min_length=1, max_length=512)
+    """Your own id; the session's is the same where it fits into a URL. Left out: generated."""
+    model_generation: int = Field(1, ge=0)
+    algorithm: str = Field(min_length=1, max_length=256)
+    total_episodes: int | None = Field(None, ge=1)
+    name: str | None = Field(None, min_length=1, max_length=256)
+    notes: str = Field("", max_length=20_000)
+    tags: list[Tag] = Field(default_factory=list, max_length=64)
+    config: dict[str, Any] = Field(default_factory=dict)
+    room_code: str | None = Field(None, max_length=32)
+    enable_spectators: bool = True
+    resume: bool = False
+    """Go on with the session of that id if there is one."""
+
+
+class SessionUpdate(Body):
+    """Change what a session says of itself."""
+
+    status: Status | None = None
+    current_episode: int | None = Field(None, ge=0)
+    total_episodes: int | None = Field(None, ge=1)
+    end_time: Moment | None = None
+    name: str | None = Field(None, min_length=1, max_length=256)
+    notes: str | None = Field(None, max_length=20_000)
+    tags: list[Tag] | None = Field(None, max_length=64)
+    archived: bool | None = None
+
+
+class ResumeFrom(Body):
+    """The session (and checkpoint) a new training goes on from."""
+
+    session_id: str = Field(min_length=1, max_length=128)
+    checkpoint: int | None = Field(None, ge=0)
+    """The checkpoint's episode; left out, the newest whole one."""
+
+
+class TrainingStart(Body):
+    """Start a training."""
+
+    scenario_name: str = Field(min_length=1, max_length=100)
+    num_episodes: Episodes | None = None
+    """Left out: as many as the scenario says."""
+    save_interval: int = Field(100, ge=1)
+    """A checkpoint at the first update at or after every so many episodes."""
+    eval_episodes: int = Field(10, ge=0, le=100_000)
+    """Greedy episodes to play at the end; 0 for none."""
+    seed: Seed | None = None
+    queue: bool = False
+    """Wait in the queue instead of being refused when the server is busy."""
+    priority: int = Field(0, ge=-1000, le=1000)
+    name: str | None = Field(None, min_length=1, max_length=256)
+    tags: list[Tag] = Field(default_factory=list, max_length=64)
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    pace: float | None = Field(None, gt=0, le=1e6)
+    """Episodes a second, to watch; left out: as fast as it goes."""
+    overrides: dict[str, Any] = Field(default_factory=dict)
+    """Values of the scenario to replace for this training."""
+    resume_from: ResumeFrom | None = None
+
+
+class TrainingStop(Body):
+    """Stop a training."""
+
+    session_id: str | None = Field(None, min_length=1, max_length=128)
+    """Needed only when several are active."""
+
+
+class Heartbeat(Body):
+    """A worker's sign of life."""
+
+    status: Status | None = None
+    wanted: Literal["running", "paused", "stopped"] | None = None
+    """The wish the worker knows; the answer is held until there is another one."""
+    wait_seconds: float = Field(0, ge=0, le=20)
+
+
+class Finish(Body):
+    """How a session ended."""
+
+    status: Literal["completed", "stopped", "failed", "released"]
+    reason: str | None = Field(None, max_length=2000)
+    error: dict[str, Any] | None = None
+    final_metrics: dict[str, Any] | None = None
+    models: dict[str, Any] | None = None
+
+
+class Evaluate(Body):
+    """Have a model played."""
+
+    scenario_name: str | None = Field(None, min_length=1, max_length=100)
+    """Left out: the one it was trained on."""
+    episodes: int = Field(1000, ge=1, le=1_000_000)
+    seed: Seed = 0
+    greedy: bool = True
+    """The policy's mean action instead of a drawn one."""
+    market_noise: bool = False
+    """Draw the market; without it every month brings its mean return."""
+    trajectories: int = Field(0, ge=0, le=100)
+    """Episodes to give back month by month."""
+
+
+class Evaluated(Body):
+    """What a worker found."""
+
+    status: Literal["completed", "failed"]
+    result: dict[str, Any] | None = None
+    error: dict[str, Any] | None = None

@@ -1,0 +1,79 @@
+"""/api/training/start, stop, status: managed trainings."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+
+from grandstand.assembly import Assembly
+from grandstand.model.session import Session, Status
+from grandstand.service.access import Grant, Scope
+from grandstand.service.training import NewTraining
+from grandstand.web.answers import ANY, answer, gives
+from grandstand.web.auth import Authority
+from grandstand.web.bodies import TrainingStart, TrainingStop
+
+
+def routes(house: Assembly, authority: Authority) -> APIRouter:
+    """The router."""
+    router = APIRouter(prefix="/api/training", tags=["training"])
+    watch = authority.require(Scope.WATCH)
+    operate = authority.require(Scope.OPERATE)
+
+    @router.post("/start", **gives(ANY, 400, 404, 415, 422, 503, status=202))
+    async def start_training(body: TrainingStart, grant: Grant = operate) -> Response:
+        """Start a training on a scenario."""
+        told = body.model_dump()
+        told["tags"] = tuple(told["tags"])
+        started = await house.training.start(NewTraining(**told))
+        session = started.session
+        waiting = started.queue_position > 0
+        return answer(
+            {
+                "message": f"training on {session.scenario_name} "
+                + (f"waits at place {started.queue_position}" if waiting else "is starting"),
+                "session_id": session.session_id,
+                "status": session.status,
+                "queue_position": started.queue_position,
+                "data": {
+                    "status": session.status,
+                    "scenario_name": session.scenario_name,
+                    "num_episodes": started.num_episodes,
+                    "start_time": session.start_time or session.created_at,
+                },
+            },
+            202,
+        )
+
+    @router.post("/stop", **gives(ANY, 400, 404, 409, 422))
+    async def stop_training(body: TrainingStop | None = None, grant: Grant = operate) -> Response:
+        """Stop a training; its model is kept."""
+        session = await house.training.stop(body.session_id if body else None)
+        return answer(
+            {
+                "message": _stopped(session),
+                "session_id": session.session_id,
+                "status": session.status,
+                "data": {
+                    "status": session.status,
+                    "scenario_name": session.scenario_name,
+                    "episodes_completed": session.current_episode,
+                    "total_episodes": session.total_episodes,
+                    "models": house.models.files_of(session),
+                },
+            }
+        )
+
+    @router.get("/status", **gives(ANY))
+    async def training_status(grant: Grant = watch) -> Response:
+        """What is being trained now."""
+        return answer(await house.training.status())
+
+    return router
+
+
+def _stopped(session: Session) -> str:
+    if session.status is Status.STOPPED:
+        return "training stopped"
+    if session.status is Status.STOPPING:
+        return "training is stopping; it ends at its next update"
+    return f"training had {session.status.value} already"

@@ -1,0 +1,132 @@
+"""Serving: sockets bound first, uvicorn on them, workers seen out before the doors close."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import socket
+from collections.abc import Callable
+
+import uvicorn
+
+from grandstand.assembly import Assembly, build
+from grandstand.settings import Settings
+from grandstand.web.app import make_app
+from grandstand.web.transport import protocol_class
+
+logger = logging.getLogger("grandstand")
+
+GRACE_SECONDS = 5
+ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - how workers reach us
+
+
+class Server(uvicorn.Server):
+    """Uvicorn, which before it closes its doors lets workers say goodbye through them."""
+
+    def __init__(self, config: uvicorn.Config, house: Assembly) -> None:
+        super().__init__(config)
+        self._house = house
+
+    async def main_loop(self) -> None:
+        await super().main_loop()
+        await self._house.drain()
+        await self._house.hub.aclose()
+
+
+def bind(host: str, port: int) -> list[socket.socket]:
+    """Sockets listening at every address of `host`, all on one port.
+
+    Args:
+        port: 0 takes any free one.
+
+    Raises:
+        OSError: the port is taken, or the host is not one of this machine's.
+    """
+    try:
+        found = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except socket.gaierror as error:
+        raise OSError(errno.EADDRNOTAVAIL, f"unknown host {host}") from error
+    bound: list[socket.socket] = []
+    # IPv4 first: it is what "localhost" means to most clients.
+    for family, kind, protocol, _, address in sorted(found, key=lambda f: f[0] != socket.AF_INET):
+        place = (address[0], bound[0].getsockname()[1] if bound else port, *address[2:])
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listener.bind(place)
+            listener.listen(2048)
+            listener.setblocking(False)
+        except OSError:
+            listener.close()
+            # A machine without IPv6 still has a localhost; the first address must work.
+            if not bound:
+                raise
+            continue
+        bound.append(listener)
+    return bound
+
+
+def url_of(host: str, listener: socket.socket) -> str:
+    """Where a browser or worker of this machine finds a server bound to `host`."""
+    name = ANY_ADDRESS.get(host, host) or "127.0.0.1"
+    port = listener.getsockname()[1]
+    return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
+
+
+def serve(
+    settings: Settings, *, demo: bool = False, on_ready: Callable[[str], None] | None = None
+) -> None:
+    """Serve until told to stop (Ctrl-C, SIGTERM).
+
+    Args:
+        demo: also run the demonstration.
+        on_ready: called with the server's URL once it answers.
+
+    Raises:
+        OSError: the address cannot be listened at.
+        Unavailable: the database cannot be opened.
+    """
+    listeners = bind(settings.host, settings.port)
+    with contextlib.ExitStack() as stack:
+        for listener in listeners:
+            stack.callback(listener.close)
+        config = uvicorn.Config(
+            "",
+            loop="auto",
+            http="httptools",
+            ws=protocol_class(),
+            log_config=None,
+            access_log=settings.debug,
+            lifespan="on",
+            timeout_graceful_shutdown=GRACE_SECONDS,
+            timeout_keep_alive=75,
+            forwarded_allow_ips=settings.trusted_proxies or "127.0.0.1",
+            proxy_headers=bool(settings.trusted_proxies),
+            server_header=False,
+        )
+
+        async def run() -> None:
+            house = build(settings)
+            config.app = make_app(house)
+            server = Server(config, house)
+            url = url_of(settings.host, listeners[0])
+
+            async def when_up() -> None:
+                while not server.started:
+                    await house.clock.sleep(0.01)
+                await house.supervise(url, demo=demo)
+                if on_ready is not None:
+                    on_ready(url)
+
+            house.spawn(when_up())
+            await server.serve(sockets=listeners)
+
+        loop_factory = config.get_loop_factory()
+        with contextlib.suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=loop_factory) as r:
+            r.run(run())
