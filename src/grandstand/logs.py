@@ -36,10 +36,10 @@ _SECRETS = (
     (re.compile(r"eyJ[\w-]{6,}\.[\w-]+\.[\w-]*"), "********"),
     # "Authorization: Bearer abc"
     (re.compile(r"\b(Bearer|Basic)\s+[\w.~+/=-]+", re.IGNORECASE), r"\1 ********"),
-    # ?token=abc, password: abc, "secret": "abc"
+    # ?token=abc, password: abc, "secret": "abc"; not the code of a traceback, secret = make()
     (
         re.compile(
-            r"((?:password|passwd|token|secret|api_?key)[\"']?\s*[=:]\s*[\"']?)[^\s&\"',}]+"
+            r"((?:password|passwd|token|secret|api_?key)(?:=|[\"']?\s*:\s*)[\"']?)[^\s&\"',}]+"
         ),
         r"\1********",
     ),
@@ -81,7 +81,9 @@ def configure(settings: Settings, stream: TextIO | None = None) -> None:
         for handler in handlers:
             logger.addHandler(handler)
         if logger.level == logging.NOTSET or getattr(logger, "_set_by_grandstand", False):
-            logger.setLevel(settings.resolved_log_level())
+            # What uvicorn says at INFO is about itself; the command line says where the server is.
+            quiet = name == "uvicorn" and settings.resolved_log_level() == "INFO"
+            logger.setLevel("WARNING" if quiet else settings.resolved_log_level())
             logger._set_by_grandstand = True  # type: ignore[attr-defined]
 
 
