@@ -77,10 +77,13 @@ class Assembly:
         self.series = SeriesStore(self.database, clock)
         self.hub = Hub(
             self.bus,
-            self._replay,
+            self.replay,
             clock,
             max_hz=settings.performance.live_max_hz,
             queue_bytes=settings.performance.send_queue_bytes,
+            per_session=settings.performance.max_connections_per_session,
+            total=settings.performance.max_total_connections,
+            history=settings.performance.metrics_history_size,
         )
         self.supervisor = Supervisor(
             self.training,
@@ -155,7 +158,12 @@ class Assembly:
             await self.clock.sleep(self.settings.training.heartbeat_seconds)
             await self.sessions.lose_silent()
 
-    async def _replay(self, session_id: str, since_seq: int, limit: int) -> Any:
+    async def replay(self, session_id: str, since_seq: int, limit: int) -> list[Any]:
+        """``(seq, type, timestamp, data)`` of a session's messages after a seq, in order.
+
+        Raises:
+            NotFound: no such session.
+        """
         pk = await self.sessions.key(session_id)
         return await self.database.read(lambda c: replay(c, pk, since_seq, limit))
 

@@ -17,7 +17,8 @@ The house raises these, `web/errors.py` renders them as ``{"error", "message", "
     ├── TooMany                429  too_many_requests    come back later         (socket 4429)
     └── Unavailable            503  unavailable          come back later         (socket 1012)
 
-`code` is stable and meant for programs, `message` is a sentence for people, `detail` says what to do.
+`code` is stable and meant for programs, `message` is a sentence for people, `detail` says what
+to do about it.
 """
 
 from __future__ import annotations

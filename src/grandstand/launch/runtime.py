@@ -11,6 +11,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import logging
+import shlex
 import shutil
 import sys
 from collections import deque
@@ -94,9 +95,9 @@ class Runtime:
         )
 
     def command(self) -> str:
-        """The line that installs the learning part into this environment."""
-        return (
-            " ".join([_python(), *self._first()]) + " && " + " ".join([_python(), *self._second()])
+        """The line that installs the learning part into this environment, ready for a shell."""
+        return " && ".join(
+            shlex.join([_python(), *step]) for step in (self._first(), self._second())
         )
 
     async def install(self) -> bool:

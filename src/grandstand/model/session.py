@@ -54,9 +54,7 @@ class Wanted(StrEnum):
 ENDED = frozenset({Status.STOPPED, Status.COMPLETED, Status.FAILED})
 """Statuses in which nothing is running and nothing will by itself."""
 
-ALIVE = frozenset(
-    {Status.STARTING, Status.RUNNING, Status.PAUSING, Status.PAUSED, Status.STOPPING}
-)
+ALIVE = frozenset({Status.STARTING, Status.RUNNING, Status.PAUSING, Status.PAUSED, Status.STOPPING})
 """Statuses in which a worker or a script is expected to report."""
 
 ALLOWED: dict[Status, frozenset[Status]] = {

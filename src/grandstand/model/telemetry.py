@@ -1,8 +1,8 @@
 """What a session reports: metrics, decisions, graphs and events, and how they are read from JSON.
 
-One accepted body is a *record* and takes one `seq`; one scalar in it is a *point*. A columnar record
-stands for as many records as it has rows. Decoding happens once, here, with msgspec; the bytes that
-arrived are kept and sent on as they are.
+One accepted body is a *record* and takes one `seq`; one scalar in it is a *point*. A columnar
+record stands for as many records as it has rows. Decoding happens once, here, with msgspec; the
+bytes that arrived are kept and sent on as they are.
 
 RL sends NaN. Valid JSON has none, so a non-finite number is always the string ``"NaN"``,
 ``"Infinity"`` or ``"-Infinity"`` in what is stored and sent; on input the bare literals pass too.
@@ -48,7 +48,7 @@ Text: TypeAlias = Annotated[str, Meta(max_length=256)]
 
 
 class TrainingMetrics(Struct, kw_only=True, forbid_unknown_fields=True):
-    """One episode's (or step's) figures; every field but `episode` may be missing or null (unknown)."""
+    """One episode's (or step's) figures; all but `episode` may be missing or null (unknown)."""
 
     timestamp: datetime | None = None
     episode: Count
