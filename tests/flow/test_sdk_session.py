@@ -157,3 +157,12 @@ async def test_the_training_verbs_when_nothing_runs(client: AsyncClient) -> None
         await client.stop_training()
     with pytest.raises(NotFound):
         await client.start_training("no_such_scenario")
+
+
+def test_a_bare_app_is_started_and_ended_with_its_client(tmp_path: Path) -> None:
+    config = ServerConfig("127.0.0.1", 0, data_storage_path=tmp_path)
+    with grandstand.connect(TrainingMetricsServer(config).app) as client:
+        with client.open_session("bare", algorithm="DQN") as session:
+            session.log({"a": 1}, episode=3)
+        assert client.session("bare").current_episode == 3
+        assert client.session("bare").status is Status.COMPLETED

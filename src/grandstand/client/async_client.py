@@ -11,8 +11,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from grandstand.client.client import Client, Served, SessionPage, Target
+from grandstand.client.in_process import AsgiTransport
 from grandstand.client.session import FINISH_SECONDS, Session
-from grandstand.client.transport import AsgiTransport
 from grandstand.model.session import Session as SessionInfo
 
 

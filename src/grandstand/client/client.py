@@ -13,15 +13,9 @@ import msgspec
 from grandstand.client.address import Address, Mode
 from grandstand.client.buffer import DEFAULT_LIMIT
 from grandstand.client.encoding import listed
+from grandstand.client.in_process import AppThread, ASGIApp, AsgiTransport
 from grandstand.client.session import Session
-from grandstand.client.transport import (
-    AppThread,
-    ASGIApp,
-    AsgiTransport,
-    HttpTransport,
-    Transport,
-    call,
-)
+from grandstand.client.transport import HttpTransport, Transport, call
 from grandstand.errors import Unavailable
 from grandstand.model.session import Session as SessionInfo
 from grandstand.model.session import new_id, session_id_of

@@ -1,18 +1,16 @@
-"""How a request reaches the server: over HTTP, or straight into an ASGI app in this process.
+"""How a request reaches the server: over HTTP here, or as in `in_process`.
 
-Both are synchronous and serve one request at a time; `twin()` gives another thread its own. Plain
-`http.client` is used instead of a larger library because a request costs less than half the Python
-time there, and that time is taken from the training (see docs/decisions/sdk-transport.md).
+A transport is synchronous and serves one request at a time; `twin()` gives another thread its own.
+Plain `http.client` is used instead of a larger library because a request costs less than half the
+Python time there, and that time is taken from the training (see docs/decisions/sdk-transport.md).
 """
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
-from urllib.parse import unquote, urlsplit
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -20,15 +18,6 @@ from grandstand.errors import GrandstandError, Unavailable, from_body
 
 if TYPE_CHECKING:
     import http.client
-
-ASGIApp: TypeAlias = Callable[
-    [
-        MutableMapping[str, Any],
-        Callable[[], Awaitable[MutableMapping[str, Any]]],
-        Callable[[MutableMapping[str, Any]], Awaitable[None]],
-    ],
-    Awaitable[None],
-]
 
 TIMEOUT_SECONDS = 30.0
 CONNECT_SECONDS = 5.0
@@ -127,7 +116,8 @@ def call(
     return reply.json()
 
 
-def _unreachable(url: str, reason: object) -> Unavailable:
+def unreachable(url: str, reason: object) -> Unavailable:
+    """The failure of a request that nobody answered."""
     return Unavailable(
         f"no Grandstand server answers at {url} ({reason})",
         code="server_unreachable",
@@ -136,7 +126,8 @@ def _unreachable(url: str, reason: object) -> Unavailable:
     )
 
 
-def _seconds(value: str | None) -> float | None:
+def seconds_of(value: str | None) -> float | None:
+    """What a Retry-After header says, if it says seconds."""
     try:
         return float(value) if value is not None else None
     except ValueError:
@@ -194,17 +185,17 @@ class HttpTransport:
                 content = answer.read()
             except TimeoutError:
                 self._drop()
-                raise _unreachable(self._url, f"no answer within {timeout:g} s") from None
+                raise unreachable(self._url, f"no answer within {timeout:g} s") from None
             except (OSError, http.client.HTTPException) as error:
                 self._drop()
                 # A server may close a kept connection just as we use it: worth one more try.
                 if fresh or last or not repeatable:
-                    raise _unreachable(self._url, str(error) or type(error).__name__) from error
+                    raise unreachable(self._url, str(error) or type(error).__name__) from error
                 continue
             self._used_at = time.monotonic()
             if answer.will_close:
                 self._drop()
-            return Reply(answer.status, content, _seconds(answer.headers.get("Retry-After")))
+            return Reply(answer.status, content, seconds_of(answer.headers.get("Retry-After")))
         raise AssertionError("unreachable")
 
     def _connect(self, http_client: Any) -> tuple[http.client.HTTPConnection, bool]:
@@ -217,7 +208,7 @@ class HttpTransport:
         try:
             connection.connect()
         except OSError as error:
-            raise _unreachable(self._url, error.strerror or error) from error
+            raise unreachable(self._url, error.strerror or error) from error
         self._connection = connection
         return connection, True
 
@@ -238,171 +229,3 @@ class HttpTransport:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-
-
-class AsgiTransport:
-    """Requests straight into an ASGI app that lives on an event loop of this process.
-
-    Args:
-        app: the ASGI app, already started.
-        loop: the running loop it lives on.
-        token: bearer token, or None.
-    """
-
-    def __init__(
-        self, app: ASGIApp, loop: asyncio.AbstractEventLoop, token: str | None = None
-    ) -> None:
-        self._app = app
-        self._loop = loop
-        self._token = token
-
-    def request(
-        self,
-        method: str,
-        path: str,
-        body: bytes | None = None,
-        *,
-        timeout: float = TIMEOUT_SECONDS,
-        repeatable: bool = False,
-    ) -> Reply:
-        """See `Transport.request`; never from the app's own loop, which it would hold."""
-        try:
-            here = asyncio.get_running_loop()
-        except RuntimeError:
-            here = None
-        if here is self._loop:
-            raise GrandstandError(
-                "this call would wait for the event loop it is holding",
-                code="called_from_the_loop",
-                detail="In async code use grandstand.connect_async and await it.",
-            )
-        if self._loop.is_closed():
-            raise _unreachable("the server in this process", "its event loop has ended")
-        future = asyncio.run_coroutine_threadsafe(self._ask(method, path, body), self._loop)
-        try:
-            return future.result(timeout)
-        except TimeoutError:
-            future.cancel()
-            raise _unreachable(
-                "the server in this process", f"no answer within {timeout:g} s"
-            ) from None
-
-    async def _ask(self, method: str, path: str, body: bytes | None) -> Reply:
-        path, _, query = path.partition("?")
-        content = body or b""
-        headers = [
-            (b"host", b"127.0.0.1"),
-            (b"content-type", b"application/json"),
-            (b"content-length", str(len(content)).encode()),
-        ]
-        if self._token:
-            headers.append((b"authorization", f"Bearer {self._token}".encode()))
-        scope: dict[str, Any] = {
-            "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.3"},
-            "http_version": "1.1",
-            "method": method,
-            "scheme": "http",
-            "path": unquote(path),
-            "raw_path": path.encode(),
-            "query_string": query.encode(),
-            "root_path": "",
-            "headers": headers,
-            "client": ("127.0.0.1", 0),
-            "server": ("127.0.0.1", 80),
-            "state": {},
-        }
-        asked = False
-        answered = asyncio.Event()
-        status, retry_after = 500, None
-        parts: list[bytes] = []
-
-        async def receive() -> MutableMapping[str, Any]:
-            nonlocal asked
-            if asked:
-                await answered.wait()
-                return {"type": "http.disconnect"}
-            asked = True
-            return {"type": "http.request", "body": content, "more_body": False}
-
-        async def send(message: MutableMapping[str, Any]) -> None:
-            nonlocal status, retry_after
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                named = dict(message.get("headers") or ())
-                retry_after = named.get(b"retry-after")
-            elif message["type"] == "http.response.body":
-                parts.append(bytes(message.get("body") or b""))
-                if not message.get("more_body"):
-                    answered.set()
-
-        await self._app(scope, receive, send)
-        told = retry_after.decode() if retry_after is not None else None
-        return Reply(status, b"".join(parts), _seconds(told))
-
-    def twin(self) -> AsgiTransport:
-        """See `Transport.twin`."""
-        return self
-
-    def close(self) -> None:
-        """See `Transport.close`; there is no connection."""
-
-
-class AppThread:
-    """A bare ASGI app, started on an event loop of its own in a thread, until `close()`.
-
-    Raises:
-        Unavailable: the app refused to start, with its reason.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-        self._started = threading.Event()
-        self._refusal: str | None = None
-        self._thread = threading.Thread(target=self._run, name="grandstand-app", daemon=True)
-        self._thread.start()
-        self._started.wait()
-        if self._refusal is not None:
-            raise Unavailable(f"the app did not start: {self._refusal}", code="app_failed")
-
-    def _run(self) -> None:
-        asyncio.run(self._live())
-
-    async def _live(self) -> None:
-        self.loop = asyncio.get_running_loop()
-        self._stop = asyncio.Event()
-        told: asyncio.Queue[MutableMapping[str, Any]] = asyncio.Queue()
-
-        asked = False
-
-        async def receive() -> MutableMapping[str, Any]:
-            nonlocal asked
-            if not asked:
-                asked = True
-                return {"type": "lifespan.startup"}
-            await self._stop.wait()
-            return {"type": "lifespan.shutdown"}
-
-        async def live() -> None:
-            scope: dict[str, Any] = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}
-            try:
-                await self.app(scope, receive, told.put)
-            except Exception as error:
-                # An app without lifespan raises here, which the protocol allows.
-                refused = {"type": "lifespan.ended", "message": repr(error)}
-                await told.put(refused)
-
-        life = asyncio.create_task(live())
-        answer: Mapping[str, Any] = await told.get()
-        if answer["type"] == "lifespan.startup.failed":
-            self._refusal = str(answer.get("message") or "no reason given")
-        self._started.set()
-        if self._refusal is None:
-            await self._stop.wait()
-        await life
-
-    def close(self) -> None:
-        """Shut the app down and wait for it."""
-        if self._thread.is_alive():
-            self.loop.call_soon_threadsafe(self._stop.set)
-            self._thread.join()

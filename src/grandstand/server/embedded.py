@@ -8,7 +8,8 @@ import logging
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from grandstand.client.transport import ASGIApp, AsgiTransport, HttpTransport, Transport
+from grandstand.client.in_process import ASGIApp, AsgiTransport
+from grandstand.client.transport import HttpTransport, Transport
 from grandstand.errors import GrandstandError, Unavailable, ValidationFailed
 from grandstand.server.config import ServerConfig, ServerConfiguration
 
