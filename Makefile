@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run base dev page docs check test format lint types imports unit clean
+.PHONY: help run base dev page docs picture check test format lint types imports unit clean
 
 help: ## explain the verbs
 	@echo "Grandstand: train agents, record what they report, watch and steer them live."
@@ -34,6 +34,9 @@ page: dev ## build the web page out of ui/ again
 docs: dev ## write the generated pages of docs/ again
 	@$(BIN)/python -m grandstand.settings.reference > docs/settings.md.new
 	@mv docs/settings.md.new docs/settings.md
+
+picture: dev ## take the README's screenshot again (needs chromium)
+	@$(BIN)/python scripts/screenshot.py $(ARGS)
 
 clean: ## remove what was built and cached; data/ and .venv stay
 	rm -rf dist build src/grandstand/web/dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -43,11 +43,11 @@ def test_every_make_verb_explains_itself_and_every_written_one_exists() -> None:
                 assert verb in verbs, f"{page.relative_to(ROOT)}: make {verb}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text()):
+@pytest.mark.parametrize("paper", PAGES, ids=lambda paper: str(paper.relative_to(ROOT)))
+def test_links_lead_somewhere(paper: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", paper.read_text()):
         if not re.match(r"[a-z]+:", target):
-            assert (page.parent / target).exists(), target
+            assert (paper.parent / target).exists(), target
 
 
 def test_the_changelog_names_the_version() -> None:
