@@ -210,8 +210,8 @@ class Broadcast:
             return [("training_progress", {**progress, **about, **skipped})]
         if message.type != STATUS or data.get("event") != "status":
             return []
-        status, previous = data.get("status"), data.get("previous")
-        if status == Status.RUNNING and previous in (None, Status.STARTING):
+        status = data.get("status")
+        if status == Status.RUNNING and "num_episodes" in data:  # a worker began
             start = session.start_time
             return [
                 (
