@@ -112,6 +112,9 @@ class TrainingConfig(BaseModel):
     """Units in each of the two hidden layers."""
     intrinsic_weight: float = Field(default=0.05, ge=0, le=1)
     """Share of the Executor's learning reward that comes from keeping to the goal."""
+    start_bias: tuple[float, float] | None = None
+    """Where the untrained policy's invest and consume stand, in monthly surpluses; left out, at a
+    fair constant. (0, 0) saves everything: a way to see that it is the training that scores."""
     patience_steps: int | None = Field(default=None, gt=0)
     """Stop early after this many steps without a better mean return; left out, never. At least
     1.5 million is wise: PPO may dip before it recovers."""

@@ -273,6 +273,20 @@ class Batch:
         kept = [r for r in self.records if r.key is None or r.key not in keys]
         return Batch("batch", _join(kept), kept, self.batch_id, self.warnings)
 
+    def once(self) -> Batch:
+        """The same batch, of records with the same key only the first."""
+        seen: set[str] = set()
+        kept = []
+        for record in self.records:
+            if record.key is not None:
+                if record.key in seen:
+                    continue
+                seen.add(record.key)
+            kept.append(record)
+        if len(kept) == len(self.records):
+            return self
+        return Batch("batch", _join(kept), kept, self.batch_id, self.warnings)
+
 
 _encoder = msgspec.json.Encoder()
 _columns_decoder = msgspec.json.Decoder(Columns)
@@ -430,7 +444,6 @@ def merge_latest(latest: dict[str, Any] | None, record: Record) -> dict[str, Any
     """`latest` brought up to date by a metrics record: what it leaves unknown stays as it was."""
     if isinstance(record.value, Columns):
         new = msgspec.to_builtins(record.value.row(record.count - 1))  # times as text
-        # The last row may leave a column unknown that an earlier row of the batch knew.
     else:
         new = cast("dict[str, Any]", msgspec.json.decode(record.body))
     merged = dict(latest or {})

@@ -17,7 +17,7 @@ from typing import Any
 
 from grandstand.bus.base import Changed, Deleted, News
 from grandstand.errors import BadRequest, Conflict, NotFound, TrainingBusy, Unavailable
-from grandstand.model.session import ALIVE, ENDED, Kind, Session, Status, Wanted, new_id
+from grandstand.model.session import ENDED, Kind, Session, Status, Wanted, new_id
 from grandstand.model.telemetry import finite_or_name
 from grandstand.service.access import Grant
 from grandstand.service.ledger import Ledger, Unit
@@ -238,16 +238,12 @@ class Training:
 
     async def active(self) -> list[Session]:
         """Managed sessions with a worker at them, newest first."""
-        page = await self._sessions.listing(
-            statuses=sorted(ALIVE), kind=Kind.MANAGED, archived=None, limit=1000
-        )
-        return page.sessions
+        return await self._ledger.database.read(rows.at_work)
 
     async def status(self) -> dict[str, Any]:
         """What `GET /api/training/status` answers."""
-        active = await self.active()
-        queued = await self._ledger.database.read(
-            lambda c: jobs.count(c, JobKind.TRAIN, JobStatus.QUEUED)
+        active, queued = await self._ledger.database.read(
+            lambda c: (rows.at_work(c), jobs.count(c, JobKind.TRAIN, JobStatus.QUEUED))
         )
         if not active:
             return {

@@ -206,6 +206,7 @@ def _append(connection: Connection, state: _State, append: Append) -> Appended:
             details={"session_id": row.session_id, "status": state.status.value},
         )
     if keys := {r.key for r in batch.records if r.key is not None}:
+        batch = batch.once()
         stored = connection.execute(
             select(record_keys.c.key).where(
                 record_keys.c.session_pk == state.pk, record_keys.c.key.in_(keys)

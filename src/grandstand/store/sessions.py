@@ -101,6 +101,19 @@ def find(connection: Connection, session_id: str) -> Session | None:
     return shape(row) if row is not None else None
 
 
+def at_work(connection: Connection) -> list[Session]:
+    """Managed sessions with a worker at them, newest first."""
+    rows = connection.execute(
+        select(sessions)
+        .where(
+            sessions.c.kind == Kind.MANAGED.value,
+            sessions.c.status.in_([s.value for s in ALIVE]),
+        )
+        .order_by(sessions.c.created_at.desc(), sessions.c.pk.desc())
+    )
+    return [shape(row) for row in rows]
+
+
 def change(connection: Connection, session_pk: int, values: dict[str, Any]) -> None:
     """Set columns of a session's row."""
     connection.execute(update(sessions).where(sessions.c.pk == session_pk).values(**values))

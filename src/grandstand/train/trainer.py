@@ -156,7 +156,8 @@ def make_trainer(
         seed: any integer; the same seed gives the same curve.
         device: `auto` or `cpu`. The built-in networks are too small to gain from a GPU.
         overrides: replaces values of the scenario (see `Scenario.with_overrides`).
-        start_bias: where the policy's two numbers (invest, consume; in monthly surpluses) start.
+        start_bias: where the policy's two numbers (invest, consume; in monthly surpluses) start;
+            None takes the scenario's.
 
     Raises:
         ValidationFailed: a value is out of bounds.
@@ -166,6 +167,7 @@ def make_trainer(
     if num_episodes is not None:
         changes["num_episodes"] = num_episodes
     scenario = scenario.with_overrides(changes)
+    start_bias = start_bias or scenario.training.start_bias
     if device not in ("auto", "cpu"):
         raise ValidationFailed(
             f"device is {device!r}, but it should be 'auto' or 'cpu'",
