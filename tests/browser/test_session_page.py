@@ -164,15 +164,15 @@ def test_a_missing_session_is_said_and_found_once_it_exists(
 
 def test_a_training_is_started_watched_and_stopped(server: Server, open_page: OpenPage) -> None:
     page = open_page("/")
-    page.get_by_label("Scenario", exact=True).select_option("torino_single")
-    page.get_by_label("Episodes", exact=True).fill("5000")
-    page.get_by_label("Pace", exact=True).select_option("20")
+    page.get_by_role("combobox", name="Scenario").select_option("torino_single")
+    page.get_by_role("spinbutton", name="Episodes").fill("5000")
+    page.get_by_role("combobox", name="Pace").select_option("20")
     page.get_by_role("button", name="Start", exact=True).click()
     patience = 60_000  # a worker has to import torch first
     expect(page.get_by_test_id("status")).to_have_text("running", timeout=patience)
     expect(figure(page, "Average reward")).to_be_visible(timeout=patience)
     expect(card(page, "Months survived")).to_be_visible()
-    expect(page.get_by_role("listitem").filter(has_text="invest")).to_be_visible(timeout=patience)
+    expect(page.get_by_text("invest", exact=True)).to_be_visible(timeout=patience)
     page.get_by_role("button", name="Stop").click()
     page.get_by_role("button", name="Really stop?").click()
     expect(page.get_by_test_id("status")).to_have_text("stopped", timeout=patience)

@@ -3,7 +3,7 @@ import type { Session } from "../src/api/types";
 import { figures } from "../src/session/figures";
 import { groups } from "../src/session/grouping";
 import { smoothed } from "../src/session/smoothing";
-import { logTicks, symlogTicks } from "../src/session/ticks";
+import { linearTicks, logTicks, symlogTicks } from "../src/session/ticks";
 import { duration, plain, short } from "../src/words/numbers";
 
 const session = { speed: null } as Session;
@@ -89,5 +89,14 @@ describe("words", () => {
   it("marks logarithmic axes at round numbers", () => {
     expect(logTicks(0.001, 1)).toEqual([0.001, 0.01, 0.1, 1]);
     expect(symlogTicks(-200, 2000)).toEqual([-100, -10, 0, 10, 100, 1000]);
+  });
+});
+
+describe("marks of a linear axis", () => {
+  it("carry the digits that tell them apart", () => {
+    expect(linearTicks([119, 119.5, 120])).toEqual(["119", "119.5", "120"]);
+    expect(linearTicks([0, 2500, 5000])).toEqual(["0", "2.5k", "5k"]);
+    expect(linearTicks([-0.004, -0.002, 0])).toEqual(["−0.004", "−0.002", "0"]);
+    expect(linearTicks([0, 500, 1000, 1500])).toEqual(["0", "0.5k", "1k", "1.5k"]);
   });
 });

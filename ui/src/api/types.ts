@@ -37,6 +37,7 @@ export interface Session {
   readonly eta_seconds: number | null;
   /** Environment steps, or else episodes, a second. */
   readonly speed: number | null;
+  readonly config?: { readonly scenario?: Scenario };
   readonly latest: Metrics | null;
   readonly last_seq: number;
   readonly spectator_count: number;

@@ -62,6 +62,11 @@ const KNOWN: Readonly<Record<string, Known>> = {
 
 const LEVELS: Readonly<Record<string, string>> = { low: "executor", high: "strategist" };
 
+/** A prefix in words: of our own trainers' two levels, or as it is. */
+export function level(name: string): string {
+  return LEVELS[name] ?? words(name);
+}
+
 /** Last part of a `group/name`. */
 export function leaf(name: string): string {
   return name.slice(name.lastIndexOf("/") + 1);
@@ -81,12 +86,12 @@ function words(name: string): string {
 export function about(name: string): Required<Known> {
   const own = KNOWN[name];
   const byLeaf = KNOWN[leaf(name)];
-  const level = prefix(name);
+  const group = prefix(name);
   const spoken = byLeaf?.label ?? words(leaf(name));
   let hash = 0;
   for (const char of name) hash = (hash * 31 + char.charCodeAt(0)) | 0;
   return {
-    label: own?.label ?? (level ? `${LEVELS[level] ?? words(level)} ${spoken}` : spoken),
+    label: own?.label ?? (group ? `${level(group)} ${spoken}` : spoken),
     unit: own?.unit ?? byLeaf?.unit ?? "plain",
     exact: own?.exact ?? byLeaf?.exact ?? false,
     // The Strategist's curves move four hues on, away from the Executor's.
@@ -94,7 +99,7 @@ export function about(name: string): Required<Known> {
       own?.hue ??
       (byLeaf?.hue === undefined
         ? (Math.abs(hash) % 8) + 1
-        : ((byLeaf.hue - 1 + (level === "high" ? 4 : 0)) % 8) + 1),
+        : ((byLeaf.hue - 1 + (group === "high" ? 4 : 0)) % 8) + 1),
   };
 }
 

@@ -1,6 +1,6 @@
 /** One decision in words and shares, whatever made it. */
 
-import type { Decision } from "../api/types";
+import type { Decision, Scenario } from "../api/types";
 import { numberFrom } from "../live";
 import { plain, whole } from "../words/numbers";
 import { leaf } from "./catalogue";
@@ -26,6 +26,7 @@ const ORDER = ["invest", "save", "consume"];
 const SHOWN = 8;
 
 const FACTS: Readonly<Record<string, { label: string; euro?: boolean }>> = {
+  goal_share: { label: "Strategist’s goal, invest share" },
   goal_invest_share: { label: "Strategist’s goal, invest share" },
   goal_buffer: { label: "Goal, safety buffer", euro: true },
   cash_after: { label: "Cash after this month", euro: true },
@@ -36,10 +37,18 @@ const FACTS: Readonly<Record<string, { label: string; euro?: boolean }>> = {
 /** Said elsewhere on the card. */
 const SPOKEN = new Set(["month", "max_months", "income"]);
 
+/** The month's income in euros: as told, or as the scenario defines it (income grows monthly). */
+function incomeOf(decision: Decision, scenario: Scenario | null): number {
+  const told = numberFrom(decision.extra?.income);
+  if (!Number.isNaN(told)) return told;
+  const { income, income_growth: growth } = scenario?.environment ?? {};
+  return numberFrom(income) * (1 + numberFrom(growth ?? 0)) ** (numberFrom(decision.extra?.month) / 12);
+}
+
 /** The actions, the likeliest first (a household's in their own order). */
-export function choices(decision: Decision): Choice[] {
+export function choices(decision: Decision, scenario: Scenario | null = null): Choice[] {
   const given = Object.entries(decision.action_probabilities ?? {});
-  const income = numberFrom(decision.extra?.income);
+  const income = incomeOf(decision, scenario);
   const qs = decision.q_values ?? [];
   const household = given.length > 0 && given.every(([name]) => ORDER.includes(name));
   const all = given.map(([name, value], i) => ({

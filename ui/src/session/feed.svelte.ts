@@ -104,7 +104,10 @@ export class SessionFeed {
         )
         .filter((h) => h !== null && !here.has(h.key)) as Happening[];
       this.happenings = [...this.happenings, ...before.reverse()].slice(0, KEEP_HAPPENINGS);
-      if (session.scenario_name !== null) {
+      if (session.config?.scenario) {
+        // As it was when the training began, whatever has become of it since.
+        this.scenario = session.config.scenario;
+      } else if (session.scenario_name !== null) {
         const all = await listScenarios();
         this.scenario = all.find((s) => s.name === session.scenario_name) ?? null;
       }

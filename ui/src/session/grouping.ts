@@ -1,6 +1,6 @@
 /** Which curves share a card: by meaning for the names we know, by prefix for the rest. */
 
-import { about, leaf, NOT_CURVES, prefix, title, type Unit } from "./catalogue";
+import { about, leaf, level, NOT_CURVES, prefix, title, type Unit } from "./catalogue";
 
 export interface Line {
   readonly name: string;
@@ -75,6 +75,8 @@ function takes(rule: Rule, name: string): number {
 
 function lines(names: readonly string[], all: ReadonlySet<string>, right?: RegExp): Line[] {
   const used = new Set<number>();
+  // Where only the level differs, the title says the rest.
+  const oneLeaf = names.length > 1 && new Set(names.map(leaf)).size === 1;
   const mixed = right !== undefined && names.some((n) => !right.test(leaf(n)));
   return names.map((name) => {
     const known = about(name);
@@ -87,7 +89,7 @@ function lines(names: readonly string[], all: ReadonlySet<string>, right?: RegEx
     if (name === "avg_duration" && all.has("episode_length")) backdrop = "episode_length";
     return {
       name,
-      label: known.label,
+      label: oneLeaf ? level(prefix(name)) : known.label,
       unit: known.unit,
       exact: known.exact,
       hue,

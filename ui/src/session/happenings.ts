@@ -114,7 +114,26 @@ export function completed(heard: readonly Happening[], session: Session): Happen
   const own = fromSession(session).filter(
     (h) => !said.has(h.what) && !(begun && (h.what === "Started" || h.what === "Created")),
   );
-  return [...heard, ...own].sort((a, b) => Date.parse(b.at) - Date.parse(a.at));
+  const all = [...heard, ...own].sort((a, b) => Date.parse(b.at) - Date.parse(a.at));
+  return folded(all);
+}
+
+/** Checkpoints in a row are one line: the newest, and how many came before it. */
+function folded(all: readonly Happening[]): Happening[] {
+  const found: Happening[] = [];
+  let run = 0;
+  for (const one of all) {
+    const last = found.at(-1);
+    if (last !== undefined && one.what === "Checkpoint" && last.what === "Checkpoint") {
+      run += 1;
+      const newest = last.more.split(" · ")[0] ?? "";
+      found[found.length - 1] = { ...last, more: `${newest} · ${run} before it` };
+    } else {
+      run = 0;
+      found.push(one);
+    }
+  }
+  return found;
 }
 
 function fromSession(session: Session): Happening[] {

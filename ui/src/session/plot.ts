@@ -6,7 +6,7 @@ import { faded, token } from "../look/hues";
 import type { SeriesSet } from "../live";
 import { short } from "../words/numbers";
 import type { Group, Line } from "./grouping";
-import { clockTicks, logTicks, symlogTicks } from "./ticks";
+import { clockTicks, linearTicks, logTicks, symlogTicks } from "./ticks";
 import { smoothed } from "./smoothing";
 
 type Column = (number | null | undefined)[];
@@ -205,7 +205,7 @@ function yAxis(scale: string, side: 1 | 3, grid: boolean, drawing: Drawing): uPl
     grid: { show: grid, stroke: () => token("border"), width: 1 },
     ticks: { show: false },
     space: 28,
-    values: (_u, splits) => splits.map((v) => (v === null ? "" : short(v))),
+    values: (_u, splits) => (drawing.log ? splits.map(short) : linearTicks(splits)),
   };
 }
 
@@ -239,7 +239,7 @@ export function options(drawing: Drawing, width: number, height: number): uPlot.
         ticks: { show: false },
         space: 64,
         values: (_u: uPlot, splits: number[]) =>
-          drawing.axis === "time" ? clockTicks(splits) : splits.map(short),
+          drawing.axis === "time" ? clockTicks(splits) : linearTicks(splits),
       },
       yAxis("y", 3, true, drawing),
       ...(hasRight ? [yAxis("right", 1, false, drawing)] : []),

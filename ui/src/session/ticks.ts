@@ -1,6 +1,29 @@
-/** Where axis marks lie and what they say, for clocks and logarithms. */
+/** Where axis marks lie and what they say. */
+
+import { short } from "../words/numbers";
 
 const DAY_S = 86_400;
+
+/** Marks of a linear axis, with just the digits that tell them apart. */
+export function linearTicks(splits: readonly number[]): string[] {
+  const step = Math.abs((splits[1] ?? 0) - (splits[0] ?? 0));
+  const largest = Math.max(...splits.map(Math.abs));
+  if (!(step > 0)) return splits.map(short);
+  const unit = largest >= 1e9 ? 1e9 : largest >= 1e6 ? 1e6 : largest >= 1e3 ? 1e3 : 1;
+  const letter = { 1e9: "G", 1e6: "M", 1e3: "k", 1: "" }[unit] ?? "";
+  const whole = (digits: number): boolean => {
+    const scaled = (step / unit) * 10 ** digits;
+    return Math.abs(scaled - Math.round(scaled)) < 1e-6 * scaled;
+  };
+  const digits = [0, 1, 2, 3, 4].find(whole);
+  if (digits === undefined) return splits.map(short);
+  return splits.map((value) => {
+    if (value === 0) return "0";
+    const text = (Math.abs(value) / unit).toFixed(digits);
+    const trimmed = text.includes(".") ? text.replace(/\.?0+$/, "") : text;
+    return `${value < 0 ? "−" : ""}${trimmed}${letter}`;
+  });
+}
 
 /** Times of day of epoch seconds; dates where the axis covers more than a day. */
 export function clockTicks(splits: readonly number[]): string[] {

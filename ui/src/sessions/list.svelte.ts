@@ -20,6 +20,14 @@ const STATUSES: Readonly<Record<Which, string>> = {
   ended: "stopped,completed,failed",
 };
 
+/** What moves first, then what waits (the next one first), then the rest as the server has it. */
+function inOrder(sessions: readonly Session[]): readonly Session[] {
+  const waiting = sessions.filter((s) => s.status === "queued").reverse();
+  const moving = sessions.filter((s) => s.status !== "queued" && !ended(s) && s.status !== "lost");
+  const rest = sessions.filter((s) => ended(s) || s.status === "lost");
+  return [...moving, ...waiting, ...rest];
+}
+
 /** The metric a row's curve shows. */
 export function telling(session: Session): string | null {
   const latest = session.latest ?? {};
@@ -79,7 +87,7 @@ export class SessionList {
         mine.signal,
       );
       if (mine.signal.aborted) return;
-      this.sessions = answer.sessions;
+      this.sessions = inOrder(answer.sessions);
       this.total = answer.total;
       this.problem = null;
       this.#sparkle();
