@@ -352,7 +352,12 @@ class Sessions:
             if error:
                 told["error"] = error
         elif session.status in ENDED:
-            changes = {"end_time": None, "stop_reason": None, "error": None}
+            changes = {
+                "end_time": None,
+                "stop_reason": None,
+                "error": None,
+                "wanted": Wanted.RUNNING.value,
+            }
         if session.kind is Kind.MANAGED:
             told.setdefault("scenario_name", session.scenario_name)
             told.setdefault("episodes_completed", session.current_episode)
@@ -440,11 +445,7 @@ class Sessions:
         if session.status is not Status.RUNNING:
             self.end_or_move(unit, session, Status.RUNNING, None)
             row = rows.row_of(unit.connection, session.session_id)
-            rows.change(
-                unit.connection,
-                row.pk,
-                {"wanted": Wanted.RUNNING.value, "last_seen_at": unit.at},
-            )
+            rows.change(unit.connection, row.pk, {"last_seen_at": unit.at})
         return unit.session(session.session_id)
 
     def _dress(self, session: Session) -> Session:

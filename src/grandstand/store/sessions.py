@@ -297,7 +297,7 @@ def _offset(cursor: str | None, sort: str) -> int:
         of, offset = json.loads(base64.urlsafe_b64decode(padded))
         if of == sort and isinstance(offset, int) and 0 <= offset < 2**53:
             return offset
-    except ValueError:
+    except (TypeError, ValueError, RecursionError):
         pass  # refused below, in words
     raise ValidationFailed(
         "cursor: not one of this list",

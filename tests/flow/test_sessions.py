@@ -1,0 +1,169 @@
+"""Sessions through the HTTP door: opened, found, changed, ended, deleted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+SESSIONS = "/api/training/sessions"
+
+
+async def test_an_external_session_runs_at_once(house: Any) -> None:
+    body = {"training_session_id": "mine", "algorithm": "DQN", "model_generation": 3}
+    made = await house.ok("POST", SESSIONS, 201, json=body)
+    assert (made["session_id"], made["kind"], made["status"]) == ("mine", "external", "running")
+    assert made["verbs"] == []
+    assert made["start_time"].endswith("Z")
+    assert await house.ok("GET", f"{SESSIONS}/mine") == made
+
+
+@pytest.mark.parametrize(
+    ("told", "served"),
+    [("a b/c", "a-b-c"), ("Ünï", "n"), ("ok.1~x_y-z", "ok.1~x_y-z"), ("x" * 300, "x" * 128)],
+)
+async def test_an_id_is_made_fit_for_a_url(house: Any, told: str, served: str) -> None:
+    assert await house.open_session(told) == served
+    seen = await house.ok("GET", f"{SESSIONS}/{served}")
+    assert seen["training_session_id"] == told
+
+
+@pytest.mark.parametrize("told", [".", "..", "///", "日本"])
+async def test_an_id_with_nothing_to_keep_is_generated(house: Any, told: str) -> None:
+    served = await house.open_session(told)
+    assert len(served) == 12
+    await house.ok("GET", f"{SESSIONS}/{served}")
+
+
+async def test_an_id_is_taken_once_unless_resumed(house: Any) -> None:
+    await house.open_session("one")
+    body = {"training_session_id": "one", "algorithm": "DQN"}
+    told = await house.ok("POST", SESSIONS, 409, json=body)
+    assert told["error"] == "session_exists"
+    await house.ok("POST", f"{SESSIONS}/one/finish", json={"status": "stopped"})
+    again = await house.ok("POST", SESSIONS, 201, json={**body, "resume": True})
+    assert (again["status"], again["wanted"], again["end_time"]) == ("running", "running", None)
+
+
+async def test_lists_leave_out_what_has_ended(house: Any) -> None:
+    for name in ("a", "b", "c"):
+        await house.open_session(name, tags=[f"tag-{name}"])
+    await house.ok("POST", f"{SESSIONS}/b/finish", json={"status": "completed"})
+
+    async def ids(**query: Any) -> list[str]:
+        page = await house.ok("GET", SESSIONS, params=query)
+        return [s["session_id"] for s in page["sessions"]]
+
+    assert await ids() == ["c", "a"]
+    assert await ids(status="all") == ["c", "b", "a"]
+    assert await ids(status="completed,failed") == ["b"]
+    assert await ids(status="all", sort="name") == ["a", "b", "c"]
+    assert await ids(tag="tag-a") == ["a"]
+    assert await ids(q="TAG-C") == ["c"]
+    assert await ids(q="%") == []
+
+
+async def test_pages_hold_every_session_once(house: Any) -> None:
+    names = [f"s{i}" for i in range(5)]
+    for name in names:
+        await house.open_session(name)
+    seen: list[str] = []
+    cursor: dict[str, str] = {}
+    while True:
+        page = await house.ok("GET", SESSIONS, params={"limit": 2, "sort": "name", **cursor})
+        assert page["total"] == 5
+        seen += [s["session_id"] for s in page["sessions"]]
+        if page["next_cursor"] is None:
+            break
+        cursor = {"cursor": page["next_cursor"]}
+    assert seen == names
+
+
+@pytest.mark.parametrize("cursor", ["x", "NQ", "bnVsbA", "WzEsMiwzXQ", "é", "W1sxXSwgMV0"])
+async def test_a_cursor_of_nowhere_is_refused(house: Any, cursor: str) -> None:
+    told = await house.ok("GET", SESSIONS, 422, params={"cursor": cursor})
+    assert told["details"]["field"] == "cursor"
+
+
+async def test_a_session_is_changed(house: Any) -> None:
+    await house.open_session("run", total_episodes=10)
+    changes = {"name": "New", "notes": "n", "tags": ["t"], "current_episode": 4, "archived": True}
+    changed = await house.ok("PUT", f"{SESSIONS}/run", json=changes)
+    assert {k: changed[k] for k in changes} == changes
+    ended = await house.ok(
+        "PUT",
+        f"{SESSIONS}/run",
+        json={"status": "completed", "end_time": "2026-02-03T04:05:06"},
+    )
+    assert (ended["status"], ended["end_time"]) == ("completed", "2026-02-03T04:05:06Z")
+    told = await house.ok("PUT", f"{SESSIONS}/run", 409, json={"status": "paused"})
+    assert told["error"] == "status_conflict"
+    told = await house.ok("PUT", f"{SESSIONS}/run", 422, json={"name": None})
+    assert told["details"]["field"] == "name"
+    again = await house.ok("PUT", f"{SESSIONS}/run", json={"status": "running"})
+    # Whoever goes on with it must not be told to stop.
+    assert (again["status"], again["wanted"], again["end_time"]) == ("running", "running", None)
+
+
+async def test_ending_twice_the_same_way_changes_nothing(house: Any) -> None:
+    await house.open_session("run")
+    body = {"status": "failed", "error": {"type": "E", "loss": "NaN"}, "reason": "why"}
+    first = await house.ok("POST", f"{SESSIONS}/run/finish", json=body)
+    assert (first["stop_reason"], first["error"]["type"]) == ("why", "E")
+    assert await house.ok("POST", f"{SESSIONS}/run/finish", json=body) == first
+    told = await house.ok("POST", f"{SESSIONS}/run/finish", 409, json={"status": "stopped"})
+    assert told["error"] == "status_conflict"
+
+
+async def test_an_external_session_takes_no_orders(house: Any) -> None:
+    await house.open_session("run")
+    for verb in ("pause", "resume", "stop", "checkpoint"):
+        told = await house.ok("POST", f"{SESSIONS}/run/{verb}", 409)
+        assert told["error"] == "external_session"
+
+
+async def test_a_deleted_session_is_gone_with_its_records(house: Any) -> None:
+    await house.open_session("run")
+    await house.log("run", 1, 2)
+    await house.ok("DELETE", f"{SESSIONS}/run", 204)
+    for path in ("", "/history", "/series"):
+        told = await house.ok("GET", f"{SESSIONS}/run{path}", 404)
+        assert told["error"] == "session_not_found"
+    await house.open_session("run")
+    assert (await house.history("run"))["metrics_data"] == []
+
+
+async def test_a_running_training_is_deleted_only_by_force(house: Any) -> None:
+    worker = await house.managed()
+    told = await house.ok("DELETE", f"{SESSIONS}/{worker.session_id}", 409)
+    assert told["error"] == "session_running"
+    await house.ok("DELETE", f"{SESSIONS}/{worker.session_id}?force=true", 204)
+    await house.ok("GET", f"{SESSIONS}/{worker.session_id}", 404)
+
+
+async def test_the_verbs_of_a_training(house: Any) -> None:
+    worker = await house.managed()
+    path = f"{SESSIONS}/{worker.session_id}"
+
+    async def reports(status: str) -> None:
+        record = {"type": "training_status", "data": {"event": "status", "status": status}}
+        await house.batch(worker.session_id, [record], headers=worker.headers)
+
+    async def asks(verb: str) -> tuple[Any, ...]:
+        told = await house.ok("POST", f"{path}/{verb}")
+        return told["status"], told["wanted"], told["changed"]
+
+    await reports("running")
+    assert await asks("pause") == ("pausing", "paused", True)
+    assert await asks("pause") == ("pausing", "paused", False)
+    await reports("paused")
+    assert (await house.ok("POST", f"{path}/checkpoint", 409))["error"] == "status_conflict"
+    assert await asks("resume") == ("running", "running", True)
+    assert await asks("checkpoint") == ("running", "running", True)
+    assert await asks("checkpoint") == ("running", "running", False)
+    changed = await house.ok("PUT", path, json={"status": "stopped"})
+    assert (changed["status"], changed["wanted"]) == ("stopping", "stopped")
+    assert await asks("stop") == ("stopping", "stopped", False)
+    await house.ok("POST", f"{path}/finish", json={"status": "stopped"}, headers=worker.headers)
+    assert (await house.ok("GET", path))["verbs"] == ["resume"]
+    assert await asks("resume") == ("queued", "running", True)
