@@ -20,7 +20,7 @@ run: base ## server and page at http://127.0.0.1:8000, then the demo trainings (
 	@exec $(BIN)/grandstand demo $(if $(PORT),--port $(PORT)) $(ARGS)
 
 test: dev ## everything, at most ten minutes: unit, flow, process, browser, docs
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: dev lint types imports unit ## before a commit, half a minute: ruff, mypy, imports, unit tests
 

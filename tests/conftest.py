@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).resolve().parent
 OURS = ("GRANDSTAND_", "TRAINING_METRICS_")
 SHORT = {
     "CORS_ORIGINS",
@@ -30,3 +32,14 @@ def plain_environment() -> Iterator[None]:
     }
     yield
     os.environ.update(taken)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Browser tests come last.
+
+    Playwright's blocking interface keeps an event loop running in its process from the first test
+    that opens a browser to the end, and no async test can run after it there. `make test` hands out
+    whole files in this order (`--no-loadscope-reorder`), so none does.
+    """
+    items.sort(key=lambda item: "browser" in item.path.relative_to(ROOT).parts)
