@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -177,3 +178,18 @@ def test_a_training_is_started_watched_and_stopped(server: Server, open_page: Op
     page.get_by_role("button", name="Really stop?").click()
     expect(page.get_by_test_id("status")).to_have_text("stopped", timeout=patience)
     expect(page.get_by_role("button", name="Stop")).to_have_count(0)
+
+
+def test_a_finished_model_is_scored_on_its_page(server: Server, open_page: OpenPage) -> None:
+    started = server.api.post(
+        "/api/training/start",
+        json={"scenario_name": "torino_single", "num_episodes": 200, "queue": True},
+    )
+    assert started.status_code == 202, started.text
+    page = open_page(f"/sessions/{started.json()['session_id']}")
+    patience = 60_000
+    expect(page.get_by_test_id("status")).to_have_text("completed", timeout=patience)
+    page.get_by_role("button", name="Score the model").click()
+    score = page.get_by_test_id("score")
+    expect(score).to_contain_text("Exact optimum", timeout=patience)
+    expect(score.locator("header .num")).to_have_text(re.compile(r"^-?\d\.\d{3}$"))
