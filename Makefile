@@ -51,6 +51,7 @@ dev:
 
 lint:
 	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet . || { echo "some files are not in form: make format"; exit 1; }
 
 types:
 	@$(BIN)/mypy

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from grandstand.settings.layers import extra, walk
 from grandstand.settings.reference import reference
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,6 +20,17 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
 def test_the_settings_page_is_what_the_code_says() -> None:
     assert (ROOT / "docs/settings.md").read_text() == reference(), "run `make docs`"
+
+
+def test_every_setting_is_acted_on_or_says_that_it_is_not() -> None:
+    """A setting nobody reads is a promise nobody keeps."""
+    package = ROOT / "src" / "grandstand"
+    files = [file for file in package.rglob("*.py") if file.name != "reference.py"]
+    text = "\n".join(file.read_text() for file in files)
+    for path, field in walk():
+        if not extra(field).get("later"):
+            name = path.rpartition(".")[2]
+            assert re.search(rf"\.{name}\b", text), f"{path}: mark it `later`, or use it"
 
 
 def test_every_dependency_has_a_line_that_says_what_for() -> None:
@@ -53,3 +65,9 @@ def test_links_lead_somewhere(paper: Path) -> None:
 def test_the_changelog_names_the_version() -> None:
     text = (ROOT / "CHANGELOG.md").read_text()
     assert f"## {version('grandstand')}" in text or "## Unreleased" in text
+
+
+def test_every_decision_is_in_the_list() -> None:
+    folder = ROOT / "docs" / "decisions"
+    listed = set(re.findall(r"\]\(([\w-]+\.md)\)", (folder / "README.md").read_text()))
+    assert listed == {file.name for file in folder.glob("*.md")} - {"README.md"}
