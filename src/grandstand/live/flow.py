@@ -15,7 +15,14 @@ from datetime import datetime
 import msgspec
 
 from grandstand.bus.base import Committed
-from grandstand.model.telemetry import DECISION, METRICS, Record, encode
+from grandstand.model.telemetry import (
+    DECISION,
+    METRICS,
+    Columns,
+    Record,
+    TrainingMetrics,
+    encode,
+)
 
 THINNED = (METRICS, DECISION)
 
@@ -35,7 +42,6 @@ class _Pending:
     record: Record
     row: int
     seq: int
-    skipped_from: int
     arrived_at: datetime
 
 
@@ -43,7 +49,8 @@ class Flow:
     """A session's news at no more than `max_hz` messages a second of each frequent kind.
 
     The first after a quiet spell goes out at once; the newest of what follows goes out when its
-    turn has come. Messages come out in the order of their seqs.
+    turn has come: of metrics, the newest of each set of fields, because a loop that logs returns
+    in one call and losses in another wants to see both. Messages come out in the order of seqs.
 
     Args:
         max_hz: messages a second of each kind in `THINNED`; 0 lets every row through.
@@ -56,8 +63,9 @@ class Flow:
         self._loop = loop
         self._period = 1.0 / max_hz if max_hz > 0 else 0.0
         self._emit = emit
-        self._pending: dict[str, _Pending] = {}
-        self._due: dict[str, float] = {}
+        self._pending: dict[object, _Pending] = {}
+        self._since = 0  # the first seq that waits
+        self._due = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
     def feed(self, news: Committed) -> None:
@@ -93,37 +101,35 @@ class Flow:
         self._pending.clear()
 
     def _hold(self, record: Record, seq: int, at: datetime) -> None:
-        held = self._pending.get(record.type)
-        first = held.skipped_from if held is not None else seq
+        if not self._pending:
+            self._since = seq
         last = record.count - 1
-        self._pending[record.type] = _Pending(record, last, seq + last, first, at)
+        self._pending[_shape(record)] = _Pending(record, last, seq + last, at)
 
     def _flush(self, now: float, *, only_due: bool = False) -> list[Message]:
-        ready = [kind for kind in self._pending if not only_due or self._due.get(kind, 0.0) <= now]
-        if only_due and ready:
-            # What is older than a due message goes before it.
-            newest = max(self._pending[kind].seq for kind in ready)
-            ready = [kind for kind, held in self._pending.items() if held.seq <= newest]
+        if not self._pending or (only_due and now < self._due):
+            return []
         out = []
-        for kind in ready:
-            held = self._pending.pop(kind)
-            self._due[kind] = now + self._period
+        have = self._since - 1
+        for held in sorted(self._pending.values(), key=lambda h: h.seq):
             data = held.record.data(held.row)
-            if held.skipped_from < held.seq:
+            if held.seq > have + 1:
                 data = b'%b,"skipped_from":%d,"skipped_to":%d}' % (
                     data.rstrip()[:-1],
-                    held.skipped_from,
+                    have + 1,
                     held.seq - 1,
                 )
             at = held.record.timestamp(held.row, held.arrived_at)
-            out.append(Message(kind, held.seq, at, data))
-        return sorted(out, key=lambda m: m.seq)
+            out.append(Message(held.record.type, held.seq, at, data))
+            have = held.seq
+        metrics = sum(m.type == METRICS for m in out)
+        self._pending.clear()
+        self._due = now + self._period * max(1, metrics)
+        return out
 
     def _schedule(self, now: float) -> None:
-        if self._timer is not None or not self._pending:
-            return
-        due = min(self._due.get(kind, 0.0) for kind in self._pending)
-        self._timer = self._loop.call_later(max(due - now, 0.0), self._tick)
+        if self._timer is None and self._pending:
+            self._timer = self._loop.call_later(max(self._due - now, 0.0), self._tick)
 
     def _tick(self) -> None:
         self._timer = None
@@ -131,6 +137,19 @@ class Flow:
         if out := self._flush(now, only_due=True):
             self._emit(out)
         self._schedule(now)
+
+
+def _shape(record: Record) -> object:
+    """What a record tells of: its type and, of metrics, which fields."""
+    value = record.value
+    if not isinstance(value, (TrainingMetrics, Columns)):
+        return record.type
+    known = tuple(
+        name
+        for name in value.__struct_fields__
+        if name not in ("extra", "timestamp") and getattr(value, name) is not None
+    )
+    return record.type, known, frozenset(value.extra or ())
 
 
 def plain(message: Message) -> object:
