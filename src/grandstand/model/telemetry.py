@@ -34,6 +34,9 @@ MESSAGE_TYPES: Final = (METRICS, DECISION, GRAPH, STATUS, CONNECTION, ERROR)
 RECORD_TYPES: Final = (METRICS, DECISION, GRAPH, STATUS)
 """The four a session can report; each takes a seq and is stored."""
 
+FIRST_MOMENT: Final = datetime.min.replace(tzinfo=UTC)
+LAST_MOMENT: Final = datetime.max.replace(tzinfo=UTC)
+
 MAX_BATCH_RECORDS: Final = 10_000
 """Most records in one batch, rows of columnar ones counted."""
 
@@ -298,8 +301,17 @@ _at = re.compile(r" - at `\$(.*)`$")
 
 
 def as_utc(moment: datetime) -> datetime:
-    """`moment` in UTC; a naive one is taken as UTC."""
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    """`moment` in UTC; a naive one is taken as UTC.
+
+    In the first and last hours of the calendar (years 1 and 9999) the offset may lead out of it;
+    then it is the calendar's edge.
+    """
+    if moment.tzinfo is None:
+        return moment.replace(tzinfo=UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        return FIRST_MOMENT if moment.year == 1 else LAST_MOMENT
 
 
 def finite_or_name(value: Any) -> Any:

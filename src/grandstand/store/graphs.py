@@ -24,7 +24,8 @@ def extend(connection: Connection, session_pk: int, graph: PerformanceGraph) -> 
         for point in new:
             at = as_utc(point.timestamp).isoformat().replace("+00:00", "Z")
             by_time[at] = {"timestamp": at, "value": point.value}
-        points[metric] = [by_time[at] for at in sorted(by_time)]
+        # Without the Z, which sorts behind a fraction: 03 comes before 03.5.
+        points[metric] = [by_time[at] for at in sorted(by_time, key=lambda at: at[:-1])]
     points = {metric: kept[-graph.max_points :] for metric, kept in points.items()}
     known = list(row.metrics) if row is not None else []
     values = {
