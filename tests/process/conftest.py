@@ -253,7 +253,6 @@ def assert_each_once(server: Server, session_id: str, count: int) -> None:
     rows = server.episodes(session_id)
     numbers = [row["episode"] for row in rows]
     doubled = sorted(n for n, times in Counter(numbers).items() if times > 1)
-        set(numbers)
     missing = sorted(set(range(1, count + 1)) - set(numbers))
     assert (doubled, missing) == ([], [])
     assert numbers == list(range(1, count + 1))
