@@ -32,7 +32,7 @@ SESSIONS = "/api/training/sessions"
 T = TypeVar("T")
 
 
-def eventually(look: Callable[[], T], what: str, within: float = PATIENCE_SECONDS) -> T:
+def eventually(look: Callable[[], T | None], what: str, within: float = PATIENCE_SECONDS) -> T:
     """What `look` gives once it is true; the test fails when that takes longer than `within`."""
     until = time.monotonic() + within
     pause = threading.Event()
@@ -65,6 +65,7 @@ class Server:
     def start(self) -> None:
         """Start it, or start it again on the same data and port."""
         ready = threading.Event()
+        said: list[str] = []
         process = subprocess.Popen(
             serve_command(self._port, self.data),
             cwd=self.home,
@@ -87,12 +88,14 @@ class Server:
                 self._lines.append(line)
                 if found := re.search(r"Grandstand is at (http://\S+:(\d+))", line):
                     self.url, self._port = found.group(1), int(found.group(2))
+                    said.append(self.url)
                     ready.set()
             ready.set()
 
         self._reader = threading.Thread(target=read, daemon=True)
         self._reader.start()
-        if not ready.wait(READY_WITHIN_SECONDS) or process.poll() is not None:
+        ready.wait(READY_WITHIN_SECONDS)
+        if not said:
             pytest.fail("the server did not start:\n" + self.output)
         self.api = httpx.Client(base_url=self.url, timeout=30)
 

@@ -11,6 +11,12 @@ from .conftest import SESSIONS, Server, assert_each_once, eventually
 LEAVE_WITHIN_SECONDS = 10.0
 
 
+def heard_again(server: Server, session_id: str) -> None:
+    """Wait for the session's next sign of life."""
+    heard = server.session(session_id)["last_seen_at"]
+    eventually(lambda: server.session(session_id)["last_seen_at"] > heard, "a heartbeat")
+
+
 @pytest.mark.slow
 def test_a_stopped_training_keeps_its_model(server: Server) -> None:
     session_id = server.train(num_episodes=20_000, pace=400)
@@ -46,8 +52,7 @@ def test_a_pause_holds_and_a_resume_goes_on(server: Server) -> None:
     assert server.get("/api/training/status")["is_training"] is True
     # Two signs of life later nothing has been reported.
     for _ in range(2):
-        heard = server.session(session_id)["last_seen_at"]
-        eventually(lambda h=heard: server.session(session_id)["last_seen_at"] > h, "a heartbeat")
+        heard_again(server, session_id)
     still = server.session(session_id)
     assert still["status"] == "paused"
     assert still["current_episode"] == paused["current_episode"] < 1500
