@@ -153,7 +153,10 @@ class PerformanceConfig(Section):
         "never dropped for it.",
     )
     cleanup_interval_seconds: float = Field(
-        300, gt=0, description="Seconds between two rounds of housekeeping."
+        300,
+        gt=0,
+        description="Seconds between two rounds of housekeeping.",
+        json_schema_extra={"later": True},
     )
     enable_rate_limiting: bool = Field(
         False,
