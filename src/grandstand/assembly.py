@@ -48,12 +48,11 @@ class Assembly:
         self.database = Database.open(settings.resolved_database_url())
         self.bus: Bus = MemoryBus()
         self.ledger = Ledger(self.database, self.bus, clock)
-        secret = settings.security.jwt_secret_key
         self.access = Access(
             self.database,
             clock,
             enabled=settings.security.enable_auth,
-            secret=secret.get_secret_value() if secret is not None else None,
+            secret=settings.security.secret(),
         )
         self.scenarios = Scenarios(settings.training.scenarios_dir)
         self.sessions = Sessions(self.ledger, models_dir, heartbeat)

@@ -72,11 +72,15 @@ def bind(host: str, port: int) -> list[socket.socket]:
     return bound
 
 
-def url_of(host: str, listener: socket.socket) -> str:
+def reachable(host: str, port: int) -> str:
     """Where a browser or worker of this machine finds a server bound to `host`."""
     name = ANY_ADDRESS.get(host, host) or "127.0.0.1"
-    port = listener.getsockname()[1]
     return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
+
+
+def url_of(host: str, listener: socket.socket) -> str:
+    """The same, for the port that a listener got."""
+    return reachable(host, listener.getsockname()[1])
 
 
 def serve(
