@@ -370,7 +370,7 @@ def decode(body: bytes, decoder: msgspec.json.Decoder[Any], where: str = "") -> 
         return decoder.decode(body), body
     except msgspec.ValidationError as error:
         raise _refusal(error, where) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         if not _bare_non_finite.search(body):
             raise malformed(error) from None
     # Python, NumPy and most trainers write bare NaN; it is no JSON, yet a fact worth keeping.
@@ -383,7 +383,7 @@ def decode(body: bytes, decoder: msgspec.json.Decoder[Any], where: str = "") -> 
         raise malformed(error) from None
 
 
-def malformed(error: Exception) -> BadRequest:
+def malformed(error: object) -> BadRequest:
     """The answer to a body that is no JSON."""
     return BadRequest(
         "the body is not valid JSON",

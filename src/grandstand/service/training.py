@@ -197,8 +197,8 @@ class Training:
                 },
             )
             ahead = sum(j.priority >= new.priority for j in waiting)
-            free = self._capacity - running > ahead
-            position = 0 if free else ahead + 1
+            # Those ahead that the free places will take do not wait either.
+            position = max(0, ahead + 1 - (self._capacity - running))
             return Started(unit.session(session_id), position, episodes)
 
         started = await self._ledger.write(work)

@@ -70,7 +70,10 @@ class Doors:
         """Whether a page of `origin` may talk to us, whom it reached as `host`."""
         if "*" in self._origins or origin.rstrip("/").lower() in self._origins:
             return True
-        parts = urlsplit(origin)
+        try:
+            parts = urlsplit(origin)
+        except ValueError:  # such as http://[
+            return False
         return parts.scheme in ("http", "https") and parts.netloc.lower() == host.lower()
 
 
@@ -98,8 +101,8 @@ class Guard:
             receive = self._bounded(receive)
         try:
             await self._app(scope, receive, send)
-        except _BodyTooLarge:
-            await error_response(self._too_large(), self._clock)(scope, receive, send)
+        except TooLarge as error:  # from `_bounded`, through an app without handlers of ours
+            await error_response(error, self._clock)(scope, receive, send)
 
     def _body(self, scope: AsgiScope, headers: Headers) -> int | None:
         """The body's announced length; None when it is not announced and must be counted."""
@@ -130,7 +133,7 @@ class Guard:
             message = await receive()
             seen += len(message.get("body") or b"")
             if seen > self._limit:
-                raise _BodyTooLarge
+                raise self._too_large()
             return message
 
         return bounded
@@ -142,10 +145,6 @@ class Guard:
             detail="Send fewer records at a time.",
             details={"limit": self._limit},
         )
-
-
-class _BodyTooLarge(Exception):
-    """A body went over the limit while it was being read."""
 
 
 class Authority:
@@ -196,4 +195,7 @@ AuthorizeSocket = Callable[[WebSocket, Scope, str | None], Awaitable[Grant]]
 
 
 def _hostname(host: str) -> str:
-    return (urlsplit(f"//{host}").hostname or "").lower() if host else ""
+    try:
+        return (urlsplit(f"//{host}").hostname or "").lower()
+    except ValueError:  # such as [::1
+        return ""

@@ -8,9 +8,33 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from grandstand.model.session import Status
-from grandstand.model.telemetry import as_utc
+from grandstand.model.telemetry import as_utc, encode
 
 Moment = Annotated[datetime, AfterValidator(as_utc)]
+DEEPEST = 64
+"""Levels that free JSON may be nested."""
+
+
+def _storable(value: dict[str, Any]) -> dict[str, Any]:
+    level: list[Any] = [value]
+    for _ in range(DEEPEST):
+        level = [
+            inner
+            for item in level
+            if isinstance(item, (dict, list))
+            for inner in (item.values() if isinstance(item, dict) else item)
+        ]
+    if level:
+        raise ValueError(f"must not be nested more than {DEEPEST} deep")
+    try:
+        encode(value)
+    except UnicodeEncodeError:
+        raise ValueError("must be Unicode text; half of a surrogate pair is none") from None
+    return value
+
+
+Free = Annotated[dict[str, Any], AfterValidator(_storable)]
+"""Any JSON object that can be stored and given back."""
 Tag = Annotated[str, Field(min_length=1, max_length=64)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Episodes = Annotated[int, Field(ge=1, le=1_000_000_000)]
@@ -27,13 +51,13 @@ class SessionCreate(Body):
 
     training_session_id: str | None = Field(None, min_length=1, max_length=512)
     """Your own id; the session's is the same where it fits into a URL. Left out: generated."""
-    model_generation: int = Field(1, ge=0)
+    model_generation: int = Field(1, ge=0, lt=2**31)
     algorithm: str = Field(min_length=1, max_length=256)
-    total_episodes: int | None = Field(None, ge=1)
+    total_episodes: int | None = Field(None, ge=1, le=2**53)
     name: str | None = Field(None, min_length=1, max_length=256)
     notes: str = Field("", max_length=20_000)
     tags: list[Tag] = Field(default_factory=list, max_length=64)
-    config: dict[str, Any] = Field(default_factory=dict)
+    config: Free = Field(default_factory=dict)
     room_code: str | None = Field(None, max_length=32)
     enable_spectators: bool = True
     resume: bool = False
@@ -44,8 +68,8 @@ class SessionUpdate(Body):
     """Change what a session says of itself."""
 
     status: Status | None = None
-    current_episode: int | None = Field(None, ge=0)
-    total_episodes: int | None = Field(None, ge=1)
+    current_episode: int | None = Field(None, ge=0, le=2**53)
+    total_episodes: int | None = Field(None, ge=1, le=2**53)
     end_time: Moment | None = None
     name: str | None = Field(None, min_length=1, max_length=256)
     notes: str | None = Field(None, max_length=20_000)
@@ -80,7 +104,7 @@ class TrainingStart(Body):
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     pace: float | None = Field(None, gt=0, le=1e6)
     """Episodes a second, to watch; left out: as fast as it goes."""
-    overrides: dict[str, Any] = Field(default_factory=dict)
+    overrides: Free = Field(default_factory=dict)
     """Values of the scenario to replace for this training."""
     resume_from: ResumeFrom | None = None
 
@@ -106,9 +130,9 @@ class Finish(Body):
 
     status: Literal["completed", "stopped", "failed", "released"]
     reason: str | None = Field(None, max_length=2000)
-    error: dict[str, Any] | None = None
-    final_metrics: dict[str, Any] | None = None
-    models: dict[str, Any] | None = None
+    error: Free | None = None
+    final_metrics: Free | None = None
+    models: Free | None = None
 
 
 class Evaluate(Body):
@@ -130,5 +154,5 @@ class Evaluated(Body):
     """What a worker found."""
 
     status: Literal["completed", "failed"]
-    result: dict[str, Any] | None = None
-    error: dict[str, Any] | None = None
+    result: Free | None = None
+    error: Free | None = None

@@ -12,8 +12,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from grandstand.clock import Clock
-from grandstand.errors import BadRequest, GrandstandError, NotFound, ValidationFailed
-from grandstand.model.telemetry import encode, finite_or_name
+from grandstand.errors import GrandstandError, NotFound, ValidationFailed
+from grandstand.model.telemetry import encode, finite_or_name, malformed
 
 logger = logging.getLogger("grandstand.web")
 
@@ -49,11 +49,7 @@ def from_validation(error: RequestValidationError) -> GrandstandError:
     problems = []
     for item in error.errors():
         if item["type"] == "json_invalid":
-            return BadRequest(
-                "the body is not valid JSON",
-                code="malformed_json",
-                detail=f"The parser says: {item.get('ctx', {}).get('error', item['msg'])}.",
-            )
+            return malformed(item.get("ctx", {}).get("error", item["msg"]))
         place = [str(p) for p in item["loc"] if p not in ("body", "query", "path")]
         context = {k: v for k, v in (item.get("ctx") or {}).items() if k != "error"}
         problem = item["msg"].removeprefix("Value error, ")
@@ -86,7 +82,17 @@ def install(app: FastAPI, clock: Clock) -> None:
                 NotFound(f"there is nothing at {path}", detail="See /docs for what there is."),
                 clock,
             )
+        if isinstance(error.__cause__, GrandstandError):  # from reading the body
+            return error_response(error.__cause__, clock)
+        if error.status_code == 400:
+            return error_response(malformed(error.__cause__ or error), clock)
         known = GrandstandError(str(error.detail), code=f"http_{error.status_code}")
+        if error.status_code == 405:
+            known = GrandstandError(
+                f"nothing at {request.url.path} takes {request.method}",
+                code="method_not_allowed",
+                detail="See /docs for what there is.",
+            )
         response = error_response(known, clock)
         response.status_code = error.status_code
         for name, value in (error.headers or {}).items():
