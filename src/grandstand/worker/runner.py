@@ -184,11 +184,12 @@ class SessionRun:
         return taken
 
     def _tell(self, status: str, **data: Any) -> None:
-        self._controls.status = status
+        previous, self._controls.status = self._controls.status, status
         more = {key: value for key, value in data.items() if value is not None}
         self._session.event(
             "status",
             status=status,
+            previous=previous,
             scenario_name=self._scenario.name,
             num_episodes=self._order["num_episodes"],
             **more,
