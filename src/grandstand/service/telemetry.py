@@ -79,7 +79,7 @@ class Telemetry:
             if record.type != STATUS or record.value.get("event") != "status":
                 continue
             told = record.value.get("status")
-            if told not in REPORTABLE:
+            if not isinstance(told, str) or told not in REPORTABLE:
                 raise ValidationFailed(
                     f"status: a worker does not report {told!r} in an event",
                     details={"field": "status", "allowed": sorted(s.value for s in REPORTABLE)},

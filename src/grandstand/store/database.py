@@ -81,8 +81,9 @@ class Database:
         Raises:
             Unavailable: the database cannot be opened, with the reason in `detail`.
         """
-        engine = _engine(url, readers)
+        engine = None
         try:
+            engine = _engine(url, readers)
             if migrate:
                 from grandstand.store.migrate import upgrade
 
@@ -90,9 +91,10 @@ class Database:
             database = cls(engine, readers)
             database._writer.start()
         except (DBAPIError, OSError) as error:
-            engine.dispose()
+            if engine is not None:
+                engine.dispose()
             raise Unavailable(
-                f"cannot open the database {engine.url.render_as_string()}",
+                f"cannot open the database {make_url(url).render_as_string()}",
                 code="database_unavailable",
                 detail=str(getattr(error, "orig", error)),
             ) from error
@@ -204,6 +206,12 @@ class Database:
     @staticmethod
     def _refusal(error: Exception) -> Exception:
         if isinstance(error, OperationalError):
+            # A full disk ends the transaction with all its savepoints, and undoing one then fails
+            # as well: the first failure is the one to tell.
+            inner = error.__context__
+            while inner is not None:
+                error = inner if isinstance(inner, OperationalError) else error
+                inner = inner.__context__
             logger.error("a commit failed, nothing of it was stored: %s", error.orig)
             return Unavailable(
                 "the database did not take the write; nothing of it was stored",

@@ -59,11 +59,10 @@ def shape(name: str) -> dict[str, Any]:
     return {"$ref": _REF.format(name=name)}
 
 
-def gives(schema: dict[str, Any], *errors: int, status: int = 200) -> dict[str, Any]:
-    """Route arguments that document its answer and the errors it may give."""
-    responses: dict[int | str, Any] = {
-        status: {"description": "Done.", "content": {"application/json": {"schema": schema}}}
-    }
+def gives(schema: dict[str, Any] | None, *errors: int, status: int = 200) -> dict[str, Any]:
+    """Route arguments that document its answer (None: no body) and the errors it may give."""
+    content = {"content": {"application/json": {"schema": schema}}} if schema is not None else {}
+    responses: dict[int | str, Any] = {status: {"description": "Done.", **content}}
     words = {
         400: "The request makes no sense now.",
         403: "Not allowed.",

@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.middleware.cors import CORSMiddleware
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 import grandstand
 from grandstand.assembly import Assembly
@@ -43,7 +43,6 @@ def make_app(house: Assembly, *, supervise_at: str | None = None) -> ASGIApp:
         title="Grandstand",
         version=grandstand.__version__,
         summary="Train agents, record what they report, watch and steer them live.",
-        root_path=house.settings.root_path,
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
@@ -59,13 +58,24 @@ def make_app(house: Assembly, *, supervise_at: str | None = None) -> ASGIApp:
     whole = Guard(whole, authority.doors, house.clock, house.settings.performance.max_body_bytes)
     origins = house.settings.security.cors_origins
     return CORSMiddleware(
-        whole,
+        _below(house.settings.root_path.rstrip("/"), whole),
         allow_origins=origins,
         allow_credentials="*" not in origins,
         allow_methods=["GET", "POST", "PUT", "DELETE"],
         allow_headers=["Authorization", "Content-Type"],
         max_age=600,
     )
+
+
+def _below(root_path: str, app: ASGIApp) -> ASGIApp:
+    """`app` told that a proxy serves it below a path, whether the proxy takes that off or not."""
+    if not root_path:
+        return app
+
+    async def told(scope: Scope, receive: Receive, send: Send) -> None:
+        await app({**scope, "root_path": root_path}, receive, send)
+
+    return told
 
 
 def _document(app: FastAPI) -> None:

@@ -98,9 +98,7 @@ def routes(house: Assembly, authority: Authority) -> APIRouter:
             raise ValidationFailed(f"{empty[0]}: must not be null", details={"field": empty[0]})
         return answer(await sessions.update(session_id, changes))
 
-    @router.delete(
-        BASE + "/{session_id}", status_code=204, responses=gives(ANY, 404, 409)["responses"] | {}
-    )
+    @router.delete(BASE + "/{session_id}", **gives(None, 404, 409, status=204))
     async def delete_session(
         session_id: str, force: bool = False, files: bool = False, grant: Grant = operate
     ) -> Response:
