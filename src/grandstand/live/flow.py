@@ -1,162 +1,222 @@
-"""How often: a session's messages, with the frequent kinds thinned to a rate.
+"""How often: a session's news, with the frequent kinds thinned to a rate.
 
 Every record is stored with a seq of its own; a watcher of a fast training still wants ten pictures
-a second, not ten thousand. A thinned message says which seqs it stands for (`skipped_from`,
-`skipped_to`), so it never looks like loss.
+a second, not ten thousand. A thinned message says which seqs before it were left out
+(`skipped_from`, `skipped_to`), so it never looks like loss.
+
+What is left out costs nothing: rows of columnar records are unpacked only when they are sent.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Set
+from dataclasses import dataclass, replace
 from datetime import datetime
-
-import msgspec
+from typing import Final
 
 from grandstand.bus.base import Committed
+from grandstand.clock import Clock
 from grandstand.model.telemetry import (
     DECISION,
+    GRAPH,
     METRICS,
     Columns,
     Record,
     TrainingMetrics,
-    encode,
 )
 
-THINNED = (METRICS, DECISION)
+THINNED: Final = frozenset({METRICS, DECISION})
+SHAPES: Final = 4
+"""A loop that logs rewards in one call and losses in another wants to see both: the newest row of
+each set of fields is sent, of so many sets."""
+LOOK_BACK: Final = 16
+"""Records among which those are looked for."""
+HELD: Final = 64
+"""Graph updates that may wait for the figures before them."""
+FLOOD: Final = 1000
+"""Rows of one news that are more than a loop's turn should unpack for those who want every one."""
 
 
 @dataclass(slots=True, frozen=True)
-class Message:
-    """One message on its way: its data is JSON already."""
+class Item:
+    """One message in the making.
+
+    Attributes:
+        skipped: first and last seq left out between the message before and this one.
+    """
 
     type: str
     seq: int
     at: datetime
     data: bytes
+    skipped: tuple[int, int] | None = None
+
+    def after(self, seq: int) -> Item:
+        """The same for a watcher who has everything up to `seq`."""
+        if self.skipped is None or self.skipped[0] > seq:
+            return self
+        left = (seq + 1, self.skipped[1])
+        return replace(self, skipped=left if left[0] <= left[1] else None)
 
 
-@dataclass(slots=True)
-class _Pending:
-    record: Record
-    row: int
+@dataclass(slots=True, frozen=True)
+class _Waiting:
+    """A record's last row, not yet unpacked."""
+
     seq: int
+    record: Record
     arrived_at: datetime
+
+    def item(self) -> Item:
+        row = self.record.count - 1
+        record = self.record
+        return Item(record.type, self.seq, record.timestamp(row, self.arrived_at), record.data(row))
 
 
 class Flow:
-    """A session's news at no more than `max_hz` messages a second of each frequent kind.
+    """A session's news for those who want the same kinds at the same rate.
 
     The first after a quiet spell goes out at once; the newest of what follows goes out when its
-    turn has come: of metrics, the newest of each set of fields, because a loop that logs returns
-    in one call and losses in another wants to see both. Messages come out in the order of seqs.
+    turn has come. Messages come out in the order of their seqs. A change of status goes out at
+    once, after the newest figures before it; a graph update waits for the figures before it.
 
     Args:
-        max_hz: messages a second of each kind in `THINNED`; 0 lets every row through.
-        emit: takes what comes out.
+        types: message types wanted.
+        max_hz: metrics messages a second, and as many decisions; 0 lets every row through.
+        emit: takes what comes out, at least one item.
+        flooded: called instead when there is more to unpack than one turn of the loop should:
+            those who want every row read it from the store.
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, max_hz: float, emit: Callable[[list[Message]], None]
+        self,
+        clock: Clock,
+        types: Set[str],
+        max_hz: float,
+        emit: Callable[[list[Item]], None],
+        flooded: Callable[[], None],
     ) -> None:
-        self._loop = loop
+        self._clock = clock
+        self._types = types
         self._period = 1.0 / max_hz if max_hz > 0 else 0.0
         self._emit = emit
-        self._pending: dict[object, _Pending] = {}
-        self._since = 0  # the first seq that waits
-        self._due = 0.0
-        self._timer: asyncio.TimerHandle | None = None
+        self._flooded = flooded
+        self._first: int | None = None  # the oldest seq that waits
+        self._metrics: deque[_Waiting] = deque(maxlen=LOOK_BACK)
+        self._decision: _Waiting | None = None
+        self._held: list[_Waiting] = []
+        self._due = float("-inf")
+        self._timer: asyncio.Task[None] | None = None
 
     def feed(self, news: Committed) -> None:
         """Take in what was committed; emits what is due."""
-        out: list[Message] = []
-        seq = news.first_seq
-        now = self._loop.time()
+        if self._period == 0.0:
+            self._feed_all(news)
+            return
+        out: list[Item] = []
+        now = self._clock.monotonic()
+        seq = news.first_seq - 1
         for record in news.records:
-            if self._period == 0.0 or record.type not in THINNED:
-                if record.type not in THINNED:
-                    # An event must not overtake the figures it follows.
-                    out.extend(self._flush(now))
-                out.extend(
-                    Message(
-                        record.type, seq + row, record.timestamp(row, news.at), record.data(row)
-                    )
-                    for row in range(record.count)
-                )
-            else:
-                self._hold(record, seq, news.at)
+            first = seq + 1
             seq += record.count
-        if self._pending:
-            out.extend(self._flush(now, only_due=True))
+            if record.type not in self._types:
+                continue
+            waiting = _Waiting(seq, record, news.at)
+            if record.type in THINNED or (record.type == GRAPH and self._first is not None):
+                if self._first is None:
+                    self._first = first
+                if record.type == METRICS:
+                    self._metrics.append(waiting)
+                elif record.type == DECISION:
+                    self._decision = waiting
+                else:
+                    self._held.append(waiting)
+                    if len(self._held) >= HELD:
+                        out += self._release(now)
+            else:
+                out += self._release(now)
+                out.append(waiting.item())
+        if self._first is not None:
+            if now >= self._due:
+                out += self._release(now)
+            elif self._timer is None:
+                self._timer = asyncio.create_task(self._later(self._due - now))
         if out:
             self._emit(out)
-        self._schedule(now)
 
     def close(self) -> None:
-        """Forget what is held back."""
+        """Forget what waits."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._pending.clear()
+        self._first = None
 
-    def _hold(self, record: Record, seq: int, at: datetime) -> None:
-        if not self._pending:
-            self._since = seq
-        last = record.count - 1
-        self._pending[_shape(record)] = _Pending(record, last, seq + last, at)
-
-    def _flush(self, now: float, *, only_due: bool = False) -> list[Message]:
-        if not self._pending or (only_due and now < self._due):
-            return []
+    def _feed_all(self, news: Committed) -> None:
+        if news.last_seq - news.first_seq >= FLOOD:
+            self._flooded()
+            return
         out = []
-        have = self._since - 1
-        for held in sorted(self._pending.values(), key=lambda h: h.seq):
-            data = held.record.data(held.row)
-            if held.seq > have + 1:
-                data = b'%b,"skipped_from":%d,"skipped_to":%d}' % (
-                    data.rstrip()[:-1],
-                    have + 1,
-                    held.seq - 1,
-                )
-            at = held.record.timestamp(held.row, held.arrived_at)
-            out.append(Message(held.record.type, held.seq, at, data))
-            have = held.seq
-        metrics = sum(m.type == METRICS for m in out)
-        self._pending.clear()
-        self._due = now + self._period * max(1, metrics)
-        return out
-
-    def _schedule(self, now: float) -> None:
-        if self._timer is None and self._pending:
-            self._timer = self._loop.call_later(max(self._due - now, 0.0), self._tick)
-
-    def _tick(self) -> None:
-        self._timer = None
-        now = self._loop.time()
-        if out := self._flush(now, only_due=True):
+        seq = news.first_seq
+        for record in news.records:
+            if record.type in self._types:
+                out += [
+                    Item(record.type, seq + row, record.timestamp(row, news.at), record.data(row))
+                    for row in range(record.count)
+                ]
+            seq += record.count
+        if out:
             self._emit(out)
-        self._schedule(now)
+
+    def _release(self, now: float) -> list[Item]:
+        if self._first is None:
+            return []
+        chosen = self._held
+        shapes: set[object] = set()
+        for waiting in reversed(self._metrics):
+            shape = shape_of(waiting.record)
+            if shape not in shapes:
+                shapes.add(shape)
+                chosen.append(waiting)
+                if len(shapes) == SHAPES:
+                    break
+        if self._decision is not None:
+            chosen.append(self._decision)
+        chosen.sort(key=lambda w: w.seq)
+        items = []
+        have = self._first - 1
+        for waiting in chosen:
+            item = waiting.item()
+            if item.seq > have + 1:
+                item = replace(item, skipped=(have + 1, item.seq - 1))
+            have = item.seq
+            items.append(item)
+        self._first, self._decision, self._held = None, None, []
+        self._metrics.clear()
+        self._due = now + self._period * max(1, len(shapes))
+        return items
+
+    async def _later(self, seconds: float) -> None:
+        await self._clock.sleep(seconds)
+        self._timer = None
+        now = self._clock.monotonic()
+        if now < self._due:  # a change of status let the figures out before their turn
+            if self._first is not None:
+                self._timer = asyncio.create_task(self._later(self._due - now))
+        elif items := self._release(now):
+            self._emit(items)
 
 
-def _shape(record: Record) -> object:
-    """What a record tells of: its type and, of metrics, which fields."""
+def shape_of(record: Record) -> object:
+    """Which fields a metrics record tells of."""
     value = record.value
     if not isinstance(value, (TrainingMetrics, Columns)):
-        return record.type
+        return None
+    extra = frozenset(value.extra) if value.extra else None
     known = tuple(
         name
         for name in value.__struct_fields__
         if name not in ("extra", "timestamp") and getattr(value, name) is not None
     )
-    return record.type, known, frozenset(value.extra or ())
-
-
-def plain(message: Message) -> object:
-    """A message's data as plain values."""
-    return msgspec.json.decode(message.data)
-
-
-def json_of(value: object) -> bytes:
-    """JSON of `value`."""
-    return encode(value)
+    return known, extra

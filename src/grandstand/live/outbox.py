@@ -1,45 +1,163 @@
-"""What waits to be sent to one spectator: bounded, never awaited by the sender."""
+"""What waits to reach one spectator: bounded, and never awaited by whoever sends.
+
+Two ways out. `WireOutbox` writes finished frames straight to the connection's transport, where
+the server hands it out (web/transport.py). `QueueOutbox` works under any ASGI server: a queue and
+a task that sends. Both keep the same promises, and the same tests hold them to it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from grandstand.live.frames import Parcel
+
+SOFT_BYTES = 64 * 1024
+"""More than this on its way to one spectator, and it is set aside until it has read."""
+TOO_SLOW = 4508
 
 
-class Outbox:
-    """A queue of messages of at most `limit` bytes.
+class Outbox(Protocol):
+    """A spectator's end of the hub."""
 
-    Whoever fills it never waits; when it would grow over its limit it says so, and its owner is
-    let go with a code that says "come back": the store has what was missed.
+    closed: bool
+    """Whether anything put in can still arrive."""
+
+    def put(self, parcel: Parcel, limit: int = SOFT_BYTES) -> bool:
+        """Send `parcel` on its way; returns at once.
+
+        Returns:
+            False, having taken nothing, when more than `limit` bytes are waiting already or the
+            outbox is closed. A parcel may exceed the limit by itself: it has to go somehow.
+        """
+
+    def waiting(self) -> int:
+        """Bytes put in that the kernel has not taken yet."""
+
+    async def drained(self) -> None:
+        """Return when there is room again, or nobody left to need it."""
+
+    def close(self, code: int, reason: str) -> None:
+        """Close the connection after what is waiting; returns at once, is safe to repeat."""
+
+
+class Wire(Protocol):
+    """A connection whose bytes may be written directly; see web/transport.py."""
+
+    closed: bool
+
+    def write(self, data: bytes, /) -> object:
+        """Write whole frames."""
+
+    def waiting(self) -> int:
+        """Bytes written that the kernel has not taken yet."""
+
+    async def drained(self) -> None:
+        """Return when little is waiting, or the connection is gone."""
+
+    def close(self, code: int, reason: str) -> None:
+        """Send a close frame; cut the connection if it is not answered within bounds."""
+
+
+class WireOutbox:
+    """Straight to the transport: no queue of its own, no task."""
+
+    __slots__ = ("_waiting", "_wire", "_write", "closed")
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        self._write = wire.write
+        self._waiting = wire.waiting
+        self.closed = wire.closed
+
+    def put(self, parcel: Parcel, limit: int = SOFT_BYTES) -> bool:
+        # The size before the write: the loop may hand bytes to the kernel only at its turn's end.
+        if self.closed or self._wire.closed or self._waiting() > limit:
+            return False
+        if parcel.texts:
+            self._write(parcel.wire)
+        return True
+
+    def waiting(self) -> int:
+        return self._waiting()
+
+    async def drained(self) -> None:
+        await self._wire.drained()
+
+    def close(self, code: int, reason: str) -> None:
+        if not self.closed:
+            self.closed = True
+            self._wire.close(code, reason)
+
+
+class QueueOutbox:
+    """A queue and a task (`run`) that sends one message after the other.
+
+    Args:
+        send: sends one text message.
+        end: closes the connection with a code and a reason.
     """
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._waiting: deque[bytes] = deque()
+    def __init__(
+        self,
+        send: Callable[[str], Awaitable[None]],
+        end: Callable[[int, str], Awaitable[None]],
+    ) -> None:
+        self._send = send
+        self._end = end
+        self._queue: deque[bytes] = deque()
+        self._bytes = 0
         self._filled = asyncio.Event()
-        self.bytes = 0
-        self.overflowed = False
+        self._room = asyncio.Event()
+        self._room.set()
+        self._farewell: tuple[int, str] | None = None
+        self.closed = False
 
-    def put(self, frame: bytes) -> bool:
-        """Queue a message; False once it has overflowed (then nothing is queued any more)."""
-        if self.overflowed:
+    def put(self, parcel: Parcel, limit: int = SOFT_BYTES) -> bool:
+        if self.closed or self._bytes > limit:
             return False
-        if self.bytes + len(frame) > self._limit:
-            self.overflowed = True
-            self._filled.set()
-            return False
-        self._waiting.append(frame)
-        self.bytes += len(frame)
+        self._queue.extend(parcel.texts)
+        self._bytes += parcel.size
+        if self._bytes > SOFT_BYTES // 4:
+            self._room.clear()
         self._filled.set()
         return True
 
-    async def get(self) -> bytes | None:
-        """The next message, once there is one; None when it has overflowed."""
-        while not self._waiting and not self.overflowed:
-            self._filled.clear()
-            await self._filled.wait()
-        if self.overflowed:
-            return None
-        frame = self._waiting.popleft()
-        self.bytes -= len(frame)
-        return frame
+    def waiting(self) -> int:
+        return self._bytes
+
+    async def drained(self) -> None:
+        await self._room.wait()
+
+    def close(self, code: int, reason: str) -> None:
+        if not self.closed:
+            self.closed = True
+            self._farewell = (code, reason)
+            self._filled.set()
+            self._room.set()
+
+    async def run(self) -> None:
+        """Send until closed; ends when the farewell was said or the connection broke.
+
+        After `close` only what is being sent already goes out: a spectator that does not read
+        would keep the rest waiting, and comes back for it by seq anyway.
+        """
+        try:
+            while self._farewell is None:
+                await self._filled.wait()
+                self._filled.clear()
+                while self._queue and self._farewell is None:
+                    text = self._queue.popleft()
+                    await self._send(text.decode())
+                    self._bytes -= len(text)
+                    if self._bytes <= SOFT_BYTES // 4:
+                        self._room.set()
+            # What a refusal or a restart leaves in the queue is short: a snapshot, an error.
+            while self._queue and self._bytes <= SOFT_BYTES:
+                await self._send(self._queue.popleft().decode())
+            await self._end(*self._farewell)
+        finally:
+            self.closed = True
+            self._room.set()

@@ -1,94 +1,191 @@
 """Socket.IO: the events of managed trainings, for clients that speak it.
 
-A connection hears every training it may watch until `subscribe_training` narrows it. Each event
-goes out through python-socketio's rooms; a client whose queue is full is let go, because it can
-come back and ask for what it missed.
+A connection hears every training it may watch until `subscribe_training` narrows it. Each of its
+trainings is a seat in the hub, so it is thinned, replayed and set aside like every spectator.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import parse_qs
 
 import socketio
 from fastapi import FastAPI
 from starlette.datastructures import Headers
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Send
+from starlette.types import Scope as AsgiScope
 
 import grandstand
 from grandstand.assembly import Assembly
-from grandstand.bus.base import Committed, Deleted, News
+from grandstand.bus.base import Changed, Committed, Deleted, News
 from grandstand.errors import GrandstandError
-from grandstand.live.flow import Flow, Message, plain
-from grandstand.model.session import Kind, Session, Status
-from grandstand.model.telemetry import METRICS, STATUS, finite_or_name
-from grandstand.service.access import Scope
-from grandstand.service.training import progress_of
+from grandstand.live.seat import Seat
+from grandstand.model.session import ENDED, Kind, Session
+from grandstand.model.telemetry import METRICS, STATUS
+from grandstand.service.access import Grant, Scope
 from grandstand.web.auth import Authority
+from grandstand.web.engine import EngineOutbox
+from grandstand.web.training_events import TrainingEvents
+from grandstand.web.transport import Wire, wire_of
 
 logger = logging.getLogger("grandstand.web.socketio")
 
-EVERYBODY = "everybody"
-QUEUE_LIMIT = 2000
-"""Packets that may wait for one client; past it the client is let go."""
+PATH = "/socket.io"
 PING_INTERVAL_SECONDS = 10
 PING_TIMEOUT_SECONDS = 10
+LINGER_SECONDS = 60.0
+"""How long seats are kept at a training that has ended: it may be resumed."""
+TYPES = frozenset({METRICS, STATUS})
+MAX_SEQ = 2**53
 
 
-def mount_socketio(app: FastAPI, house: Assembly, authority: Authority) -> ASGIApp:
-    """`app` with Socket.IO at `/socket.io` in front of it."""
-    return Broadcast(house, authority).around(app)
+def mount_socketio(
+    app: FastAPI,
+    house: Assembly,
+    authority: Authority,
+    *,
+    ping_interval: float = PING_INTERVAL_SECONDS,
+    ping_timeout: float = PING_TIMEOUT_SECONDS,
+) -> ASGIApp:
+    """`app` with Socket.IO at `/socket.io` in front of it.
+
+    Args:
+        ping_interval, ping_timeout: seconds between pings, and until a silent client is let go.
+    """
+    return TrainingSocket(app, house, authority, ping_interval, ping_timeout)
 
 
-class Broadcast:
-    """Turns what trainings report into Socket.IO events."""
+@dataclass(slots=True, eq=False)
+class _Client:
+    """One connection, and what it wants to hear."""
 
-    def __init__(self, house: Assembly, authority: Authority) -> None:
+    grant: Grant
+    outbox: EngineOutbox
+    session_id: str | None = None
+    scenario_name: str | None = None
+    joined: bool = False
+    seats: dict[str, Seat] = field(default_factory=dict)
+
+    def hears(self, session: Session) -> bool:
+        """Whether it wants, and may have, the events of a session."""
+        try:
+            self.grant.check(Scope.WATCH, session.session_id)
+        except GrandstandError:
+            return False
+        if self.session_id is not None:
+            return session.session_id == self.session_id
+        if session.kind is not Kind.MANAGED:
+            return False
+        return self.scenario_name in (None, session.scenario_name)
+
+
+class _Server(socketio.AsyncServer):  # type: ignore[misc]
+    """The library's server, which says when a client has been told that it is connected."""
+
+    owner: TrainingSocket
+
+    async def _handle_connect(self, eio_sid: str, namespace: str | None, data: Any) -> None:
+        await super()._handle_connect(eio_sid, namespace, data)
+        sid = self.manager.sid_from_eio_sid(eio_sid, namespace or "/")
+        if sid is not None and self.manager.is_connected(sid, namespace or "/"):
+            await self.owner.established(sid)
+
+
+class TrainingSocket:
+    """The ASGI application that answers `/socket.io` and hands the rest on."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        house: Assembly,
+        authority: Authority,
+        ping_interval: float,
+        ping_timeout: float,
+    ) -> None:
+        self._app = app
         self._house = house
         self._authority = authority
-        self._server = socketio.AsyncServer(
+        self._server = _Server(
             async_mode="asgi",
-            cors_allowed_origins="*",  # checked in `_connect` and by `Guard`, like every door
-            ping_interval=PING_INTERVAL_SECONDS,
-            ping_timeout=PING_TIMEOUT_SECONDS,
+            cors_allowed_origins=[],  # Guard, CORSMiddleware and `__call__` see to origins
+            ping_interval=ping_interval,
+            ping_timeout=ping_timeout,
             max_http_buffer_size=64 * 1024,
             logger=False,
             engineio_logger=False,
         )
+        self._server.owner = self
         self._server.on("connect", self._connect)
         self._server.on("disconnect", self._disconnect)
         self._server.on("subscribe_training", self._subscribe)
-        self._flows: dict[str, Flow] = {}
-        self._queue: asyncio.Queue[tuple[str, list[Message]]] | None = None
-        self._clients: set[str] = set()
+        self._engine_app: ASGIApp = socketio.ASGIApp(self._server, socketio_path=PATH)
+        self._clients: dict[str, _Client] = {}
+        self._wires: dict[str, Wire] = {}
+        self._sessions: dict[str, Session] = {}  # those that have had news, as they are now
+        self._opening: set[str] = set()
+        self._dialect = TrainingEvents(self._sessions)
         house.bus.subscribe(self._hear)
+        house.hub.at_close(self._goodbye)
 
-    def around(self, app: ASGIApp) -> ASGIApp:
-        """The ASGI application that answers `/socket.io` and hands the rest on."""
-        whole: ASGIApp = socketio.ASGIApp(self._server, app, socketio_path="socket.io")
-        return whole
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket") or not _ours(scope["path"]):
+            await self._app(scope, receive, send)
+        elif scope["type"] == "http":
+            await self._engine_app(scope, receive, send)
+        else:
+            await self._websocket(scope, receive, send)
+
+    async def _websocket(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        try:
+            self._authority.doors.check(Headers(scope=scope))
+        except GrandstandError:
+            await receive()
+            await send({"type": "websocket.close", "code": 4403})
+            return
+        # A client that comes from polling brings its sid; another gets one in `_connect`.
+        sids = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("sid", [])
+        wire = wire_of(scope)
+        if wire is None or not sids or sids[0] in self._wires:
+            await self._engine_app(scope, receive, send)
+            return
+        self._wires[sids[0]] = wire
+        try:
+            await self._engine_app(scope, receive, send)
+        finally:
+            self._wires.pop(sids[0], None)
 
     # Clients.
 
     async def _connect(self, sid: str, environ: Mapping[str, Any], auth: Any = None) -> None:
-        headers = Headers(scope=environ["asgi.scope"])
+        scope = environ["asgi.scope"]
+        header = Headers(scope=scope).get("authorization", "")
+        bearer = header[7:] if header.lower().startswith("bearer ") else None
         token = auth.get("token") if isinstance(auth, dict) else None
         try:
-            self._authority.doors.check(headers)
-            header = headers.get("authorization", "")
-            bearer = header[7:] if header.lower().startswith("bearer ") else None
-            grant = self._house.access.grant(token or bearer)
+            grant = self._house.access.grant(token if isinstance(token, str) else bearer)
             grant.check(Scope.WATCH, grant.session_id)
+            self._house.hub.enter()
         except GrandstandError as error:
             raise socketio.exceptions.ConnectionRefusedError(error.message, error.code) from None
-        if len(self._clients) >= self._house.settings.performance.max_total_connections:
-            raise socketio.exceptions.ConnectionRefusedError("the server is full", "server_full")
-        self._clients.add(sid)
-        room = EVERYBODY if grant.session_id is None else f"session:{grant.session_id}"
-        await self._server.enter_room(sid, room)
-        await self._server.save_session(sid, {"bound": grant.session_id})
+        eio_sid = self._server.manager.eio_sid_from_sid(sid, "/")
+        if scope["type"] == "websocket" and (wire := wire_of(scope)) is not None:
+            self._wires[eio_sid] = wire
+        outbox = EngineOutbox(
+            self._server.eio,
+            eio_sid,
+            self._wires,
+            lambda: self._server.disconnect(sid),
+            self._house.spawn,
+        )
+        self._clients[sid] = _Client(grant, outbox, session_id=grant.session_id)
+
+    async def established(self, sid: str) -> None:
+        """Greet a client and let it hear, now that it knows it is connected."""
+        if (client := self._clients.get(sid)) is None:
+            return
         await self._server.emit(
             "connection_established",
             {
@@ -98,152 +195,158 @@ class Broadcast:
             },
             to=sid,
         )
+        client.joined = True
+        self._seat_everywhere(client)
 
     async def _disconnect(self, sid: str, reason: str = "") -> None:
-        self._clients.discard(sid)
+        client = self._clients.pop(sid, None)
+        if client is None:
+            return
+        client.outbox.closed = True
+        self._leave(client, tuple(client.seats))
+        self._wires.pop(client.outbox.eio_sid, None)
+        self._house.hub.leave()
+        if not self._clients:
+            self._sessions.clear()
 
     async def _subscribe(self, sid: str, wish: Any = None) -> dict[str, Any]:
         """Narrow a connection to one session or one scenario; the answer is the ack."""
+        client = self._clients.get(sid)
+        if client is None:
+            return {"subscribed": None}
         wish = wish if isinstance(wish, dict) else {}
         session_id, scenario = wish.get("session_id"), wish.get("scenario_name")
-        bound = (await self._server.get_session(sid)).get("bound")
-        if bound is not None and session_id != bound:
-            return {"subscribed": None, "error": "other_session"}
-        for room in list(self._server.rooms(sid)):
-            if room != sid:
-                await self._server.leave_room(sid, room)
-        if isinstance(session_id, str):
-            try:
-                session = await self._house.sessions.get(session_id)
-            except GrandstandError as error:
-                await self._server.enter_room(sid, EVERYBODY)
-                return {"subscribed": None, "error": error.code, "message": error.message}
-            since = wish.get("since")
-            if isinstance(since, int) and not isinstance(since, bool) and since >= 0:
-                await self._replay(sid, session, since)
-            await self._server.enter_room(sid, f"session:{session_id}")
-            return {"subscribed": {"session_id": session_id}}
-        if isinstance(scenario, str):
-            await self._server.enter_room(sid, f"scenario:{scenario}")
-            return {"subscribed": {"scenario_name": scenario}}
-        await self._server.enter_room(sid, EVERYBODY)
-        return {"subscribed": "all"}
+        try:
+            if isinstance(session_id, str):
+                return await self._subscribe_session(client, session_id, wish.get("since"))
+            bound = client.grant.session_id
+            if bound is not None:
+                return await self._subscribe_session(client, bound, wish.get("since"))
+        except GrandstandError as error:
+            return {"subscribed": None, "error": error.code, "message": error.message}
+        client.session_id = None
+        client.scenario_name = scenario if isinstance(scenario, str) else None
+        self._leave(client, [s for s in client.seats if not self._wanted(client, s)])
+        self._seat_everywhere(client)
+        return {
+            "subscribed": "all" if client.scenario_name is None else {"scenario_name": scenario}
+        }
 
-    async def _replay(self, sid: str, session: Session, since: int) -> None:
-        if session.last_seq - since > self._house.settings.performance.metrics_history_size:
-            since = session.last_seq - self._house.settings.performance.metrics_history_size
-        at = since
-        while rows := await self._house.replay(session.session_id, at, 1000):
-            for seq, kind, moment, data in rows:
-                for event, body in self._events(session, Message(kind, seq, moment, data)):
-                    await self._server.emit(event, body, to=sid)
-            at = rows[-1][0]
+    async def _subscribe_session(
+        self, client: _Client, session_id: str, since: Any
+    ) -> dict[str, Any]:
+        client.grant.check(Scope.WATCH, session_id)
+        since = since if type(since) is int and 0 <= since <= MAX_SEQ else None
+        seat = self._house.hub.sit(
+            session_id, client.outbox, dialect=self._dialect, types=TYPES, counted=True
+        )
+        try:
+            session = await self._house.sessions.get(session_id)
+        except GrandstandError:
+            self._house.hub.rise(seat)
+            raise
+        if client.outbox.closed:
+            self._house.hub.rise(seat)
+            return {"subscribed": None}
+        self._sessions[session_id] = session
+        client.session_id, client.scenario_name = session_id, None
+        self._leave(client, tuple(client.seats))
+        client.seats[session_id] = seat
+        seat.stand.reached(session.last_seq)
+        answer: dict[str, Any] = {
+            "subscribed": {"session_id": session_id},
+            "last_seq": session.last_seq,
+        }
+        if since is None:
+            seat.stand.join(seat, session.last_seq)
+        else:
+            await seat.stand.resume(
+                seat, since, lambda whole, last: answer.update(recovered=whole, last_seq=last)
+            )
+        return answer
+
+    # Seats.
+
+    def _wanted(self, client: _Client, session_id: str) -> bool:
+        session = self._sessions.get(session_id)
+        return session is not None and client.hears(session)
+
+    def _seat_everywhere(self, client: _Client) -> None:
+        for session in self._sessions.values():
+            self._seat(client, session, None)
+
+    def _seat(self, client: _Client, session: Session, position: int | None) -> None:
+        """Let a client hear a session it wants, from `position` or what comes next."""
+        session_id = session.session_id
+        if not client.joined or session_id in client.seats or not client.hears(session):
+            return
+        seat = self._house.hub.sit(
+            session_id, client.outbox, dialect=self._dialect, types=TYPES, counted=False
+        )
+        client.seats[session_id] = seat
+        if position is not None:
+            seat.stand.reached(session.last_seq)
+        seat.stand.join(seat, seat.stand.last_seq if position is None else position)
+
+    def _leave(self, client: _Client, session_ids: Iterable[str]) -> None:
+        for session_id in session_ids:
+            self._house.hub.rise(client.seats.pop(session_id))
 
     # News.
 
     def _hear(self, news: News) -> None:
-        if isinstance(news, Deleted):
-            if (flow := self._flows.pop(news.session_id, None)) is not None:
-                flow.close()
+        if not self._clients:
             return
-        if not isinstance(news, Committed) or not self._clients:
-            return
-        flow = self._flows.get(news.session_id)
-        if flow is None:
+        if isinstance(news, Committed):
             session_id = news.session_id
-            flow = self._flows[session_id] = Flow(
-                asyncio.get_running_loop(),
-                self._house.settings.performance.live_max_hz,
-                lambda out: self._put(session_id, out),
-            )
-        flow.feed(news)
+            if session_id not in self._sessions and session_id not in self._opening:
+                self._opening.add(session_id)
+                self._house.spawn(self._open(session_id, news.first_seq - 1))
+        elif isinstance(news, Changed):
+            session = news.session
+            if session.session_id in self._sessions:
+                self._sessions[session.session_id] = session
+                if session.status in ENDED:
+                    self._house.spawn(self._linger(session.session_id))
+        elif isinstance(news, Deleted):
+            self._sessions.pop(news.session_id, None)
+            for client in self._clients.values():
+                if (seat := client.seats.pop(news.session_id, None)) is not None:
+                    self._house.hub.rise(seat)
 
-    def _put(self, session_id: str, out: list[Message]) -> None:
-        if self._queue is None:
-            self._queue = asyncio.Queue()
-            self._house.spawn(self._emit_forever(self._queue))
-        self._queue.put_nowait((session_id, out))
+    async def _open(self, session_id: str, position: int) -> None:
+        """Seat everybody who wants to hear a session of which news came."""
+        try:
+            session = await self._house.sessions.get(session_id)
+        except GrandstandError:
+            return  # deleted meanwhile
+        finally:
+            self._opening.discard(session_id)
+        if not self._clients:
+            return
+        self._sessions[session_id] = session
+        for client in self._clients.values():
+            self._seat(client, session, position)
 
-    async def _emit_forever(self, queue: asyncio.Queue[tuple[str, list[Message]]]) -> None:
-        while True:
-            session_id, out = await queue.get()
-            try:
-                session = await self._house.sessions.get(session_id)
-            except GrandstandError:
-                continue  # deleted meanwhile
-            if session.kind is Kind.EXTERNAL:
-                continue
-            for message in out:
-                for event, body in self._events(session, message):
-                    await self._emit(session, event, body)
-            over = out[-1].type == STATUS and session.end_time is not None
-            if over and (flow := self._flows.pop(session_id, None)) is not None:
-                flow.close()
+    async def _linger(self, session_id: str) -> None:
+        await self._house.clock.sleep(LINGER_SECONDS)
+        session = self._sessions.get(session_id)
+        if session is None or session.status not in ENDED:
+            return
+        kept = False
+        for client in self._clients.values():
+            if client.session_id == session_id:
+                kept = True
+            elif session_id in client.seats:
+                self._leave(client, (session_id,))
+        if not kept:
+            self._sessions.pop(session_id, None)
 
-    async def _emit(self, session: Session, event: str, body: dict[str, Any]) -> None:
-        rooms = [
-            EVERYBODY,
-            f"session:{session.session_id}",
-            f"scenario:{session.scenario_name}",
-        ]
-        await self._drop_full()
-        await self._server.emit(event, body, room=rooms)
+    async def _goodbye(self) -> None:
+        for client in tuple(self._clients.values()):
+            client.outbox.close(1012, "the server is restarting")
+        await self._server.shutdown()
 
-    async def _drop_full(self) -> None:
-        for sid in tuple(self._clients):
-            eio_sid = self._server.manager.eio_sid_from_sid(sid, "/")
-            socket = self._server.eio.sockets.get(eio_sid) if eio_sid else None
-            if socket is not None and socket.queue.qsize() > QUEUE_LIMIT:
-                logger.warning("a Socket.IO client reads too slowly and is let go")
-                self._clients.discard(sid)
-                await self._server.disconnect(sid)
 
-    def _events(self, session: Session, message: Message) -> list[tuple[str, dict[str, Any]]]:
-        """The events a stored record stands for."""
-        data: Any = plain(message)
-        about = {"session_id": session.session_id, "seq": message.seq}
-        if message.type == METRICS:
-            progress = progress_of({"total_episodes": session.total_episodes, **data})
-            if progress is None:
-                return []
-            skipped = {k: data[k] for k in ("skipped_from", "skipped_to") if k in data}
-            return [("training_progress", {**progress, **about, **skipped})]
-        if message.type != STATUS or data.get("event") != "status":
-            return []
-        status = data.get("status")
-        if status == Status.RUNNING and "num_episodes" in data:  # a worker began
-            start = session.start_time
-            return [
-                (
-                    "training_started",
-                    {
-                        "scenario_name": session.scenario_name,
-                        "num_episodes": session.total_episodes,
-                        "start_time": start.isoformat() if start else None,
-                        **about,
-                    },
-                )
-            ]
-        ended = {
-            "scenario_name": session.scenario_name,
-            "episodes_completed": data.get("episodes_completed", session.current_episode),
-            "total_episodes": session.total_episodes,
-            "reason": data.get("reason"),
-            "final_metrics": data.get("final_metrics"),
-            "models": data.get("models") or {},
-            **about,
-        }
-        if status == Status.COMPLETED:
-            return [("training_completed", ended)]
-        if status == Status.STOPPED:
-            return [("training_stopped", ended)]
-        if status == Status.FAILED:
-            error = data.get("error") or {}
-            body = {
-                "message": error.get("message") or data.get("reason") or "the training failed",
-                "details": finite_or_name(error),
-                "code": error.get("type") or "training_failed",
-                **about,
-            }
-            return [("training_error", body)]
-        return []
+def _ours(path: str) -> bool:
+    return path == PATH or path.startswith(PATH + "/")

@@ -1,27 +1,38 @@
-"""WS /ws/{session_id}: a spectator's socket."""
+"""WS /ws/{session_id}: a spectator's socket.
+
+What it says and understands is in docs/wire-live.md. The hub writes to it; the task here only
+listens.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Annotated, Any, cast
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import msgspec
 from fastapi import FastAPI, Query, WebSocket, WebSocketDisconnect
 
 from grandstand.assembly import Assembly
 from grandstand.errors import GrandstandError
-from grandstand.live.hub import Hub, Seat, types_of
+from grandstand.live.frames import brief
+from grandstand.live.hub import types_of
+from grandstand.live.outbox import Outbox, QueueOutbox, WireOutbox
+from grandstand.live.seat import Seat
 from grandstand.model.session import Session
-from grandstand.model.telemetry import CONNECTION, ERROR, encode, envelope
+from grandstand.model.telemetry import CONNECTION, ERROR, MESSAGE_TYPES, encode, envelope
 from grandstand.service.access import Scope
 from grandstand.web.auth import Authority
+from grandstand.web.transport import wire_of
 
 logger = logging.getLogger("grandstand.web.socket")
 
 MAX_HZ = 1000.0
-FRAME_LIMIT = 64 * 1024
-STALE_SECONDS = 10.0
+MAX_NAME = 64
+MAX_MESSAGE_BYTES = 64 * 1024
+MAX_SEQ = 2**53
+CLOSE_SECONDS = 2.0
 
 
 def register_websocket(app: FastAPI, house: Assembly, authority: Authority) -> None:
@@ -33,78 +44,101 @@ def register_websocket(app: FastAPI, house: Assembly, authority: Authority) -> N
         session_id: str,
         user_name: Annotated[str, Query()] = "",
         since: Annotated[str | None, Query()] = None,
+        max_hz: Annotated[str | None, Query()] = None,
     ) -> None:
         # Refused only after it is accepted: before, a browser would see a bare 403.
         await websocket.accept()
         try:
             await authority.authorize_socket(websocket, Scope.WATCH, session_id)
-            await house.sessions.get(session_id)
-            seat = house.hub.sit(session_id, user_name[:64])
+            house.hub.enter()
         except GrandstandError as error:
-            await _refuse(websocket, house, session_id, error)
+            await _refuse(websocket, error)
             return
         try:
-            await _Spectator(websocket, house, seat).serve(since)
+            await _serve(websocket, house, session_id, user_name, since, max_hz)
         finally:
-            house.hub.rise(seat)
+            house.hub.leave()
+
+
+async def _serve(
+    websocket: WebSocket,
+    house: Assembly,
+    session_id: str,
+    user_name: str,
+    since: str | None,
+    max_hz: str | None,
+) -> None:
+    wire = wire_of(websocket.scope)
+    queue = None if wire else QueueOutbox(websocket.send_text, _ender(websocket))
+    outbox: Outbox | None = WireOutbox(wire) if wire else queue
+    assert outbox is not None
+    try:
+        seat = house.hub.sit(session_id, outbox, name=_name(user_name))
+    except GrandstandError as error:
+        await _refuse(websocket, error)
+        return
+    spectator = _Spectator(websocket, house, seat)
+    try:
+        # Read after taking the seat: whatever is committed from here on, the stand hears of.
+        session = await house.sessions.get(session_id)
+        if queue is None:
+            await spectator.listen(session, since, max_hz)
+        else:
+            await _both(queue, spectator.listen(session, since, max_hz))
+    except GrandstandError as error:
+        await _refuse(websocket, error)
+    finally:
+        house.hub.rise(seat)
+
+
+async def _both(queue: QueueOutbox, listening: Any) -> None:
+    """Listen, with a task beside that sends; the end of either ends the other."""
+    sender = asyncio.create_task(queue.run())
+    listener = asyncio.create_task(listening)
+    try:
+        await asyncio.wait((sender, listener), return_when=asyncio.FIRST_COMPLETED)
+        if not listener.done() or queue.closed:
+            await asyncio.wait((sender,), timeout=CLOSE_SECONDS)
+    finally:
+        sender.cancel()
+        listener.cancel()
+        for problem in await asyncio.gather(sender, listener, return_exceptions=True):
+            # A connection that breaks while being written to is an ordinary end.
+            if isinstance(problem, Exception) and not isinstance(
+                problem, (WebSocketDisconnect, RuntimeError, OSError)
+            ):
+                raise problem
 
 
 class _Spectator:
-    """One socket: a task that sends, and one that listens."""
+    """What one socket is told and asks."""
 
     def __init__(self, websocket: WebSocket, house: Assembly, seat: Seat) -> None:
         self._socket = websocket
         self._house = house
-        self._hub: Hub = house.hub
         self._seat = seat
         self._session_id = seat.stand.session_id
 
-    async def serve(self, since: str | None) -> None:
-        sender = asyncio.create_task(self._send_forever())
-        listener = asyncio.create_task(self._listen(since))
-        leaving = asyncio.ensure_future(self._seat.closing)
-        try:
-            await asyncio.wait((sender, listener, leaving), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            sender.cancel()
-            listener.cancel()
-            done = await asyncio.gather(sender, listener, return_exceptions=True)
-            for problem in done:
-                if isinstance(problem, Exception) and not isinstance(
-                    problem, (WebSocketDisconnect, RuntimeError)
-                ):
-                    logger.error("a spectator's socket failed", exc_info=problem)
-            if self._seat.closing.done():
-                await _close(self._socket, *self._seat.closing.result())
-            else:
-                self._seat.closing.cancel()
-
-    async def _send_forever(self) -> None:
-        while (frame := await self._seat.outbox.get()) is not None:
-            try:
-                await asyncio.wait_for(
-                    self._socket.send({"type": "websocket.send", "text": frame.decode()}),
-                    STALE_SECONDS,
-                )
-            except TimeoutError:
-                self._seat.leave(4508, "too slow; come back with since")
-                return
-
-    async def _listen(self, since: str | None) -> None:
-        session = await self._house.sessions.get(self._session_id)
+    async def listen(self, session: Session, since: str | None, max_hz: str | None) -> None:
+        """Greet, catch up, then obey until the socket closes."""
+        seat = self._seat
+        if max_hz is not None:
+            self._first_rate(max_hz)
+        seat.stand.reached(session.last_seq)
         self._greet(session)
-        self._seat.last_seq = session.last_seq
-        if since is not None and since.isdigit():
-            await self._catch_up(int(since), session.last_seq)
-        elif since is not None:
-            self._error("bad_since", "since is not a seq")
-        self._seat.release()
+        if since is None:
+            seat.stand.join(seat, session.last_seq)
+        elif since.isdecimal() and len(since) <= len(str(MAX_SEQ)):
+            await seat.stand.resume(seat, int(since), self._recovered(int(since)))
+        else:
+            self._error("bad_since", "since must be a seq: a whole number, 0 or more")
+            seat.stand.join(seat, session.last_seq)
         while True:
             message = await self._socket.receive()
             if message["type"] == "websocket.disconnect":
                 return
             text = message.get("text")
-            if text is None or len(text) > FRAME_LIMIT:
+            if text is None or len(text) > MAX_MESSAGE_BYTES:
                 self._error("bad_message", "send a JSON object as text, at most 64 KiB")
                 continue
             await self._obey(text)
@@ -119,7 +153,8 @@ class _Spectator:
                 "session": session,
                 "latest": session.latest,
                 "last_seq": session.last_seq,
-                "subscriptions": sorted(self._seat.types),
+                "subscriptions": self._subscriptions(),
+                "max_hz": self._seat.max_hz,
             }
         )
 
@@ -134,85 +169,113 @@ class _Spectator:
             self._subscribe(kind, asked.get("message_types"))
         elif kind == "resume":
             since = asked.get("since")
-            if not isinstance(since, int) or isinstance(since, bool) or since < 0:
-                self._error("bad_since", "since must be a seq, 0 or more")
-                return
-            self._seat.hold()
-            session = await self._house.sessions.get(self._session_id)
-            await self._catch_up(since, session.last_seq)
-            self._seat.release()
+            if type(since) is int and 0 <= since <= MAX_SEQ:
+                await self._seat.stand.resume(self._seat, since, self._recovered(since))
+            else:
+                self._error("bad_since", "since must be a seq: a whole number, 0 or more")
         elif kind == "set_rate":
             self._set_rate(asked.get("max_hz"))
         elif kind == "ping":
             self._say({"event": "pong", "status": "connected", "id": asked.get("id")})
+        elif isinstance(kind, str):
+            self._error(
+                "unknown_type",
+                f"there is no message type {kind[:64]!r}",
+                "Send subscribe, unsubscribe, resume, set_rate or ping.",
+            )
         else:
-            self._error("unknown_type", f"there is no message type {kind!r}")
+            self._error("bad_message", "a message is a JSON object with a type")
 
     def _subscribe(self, kind: str, names: Any) -> None:
         types = types_of(names)
         if types is None:
-            self._error("bad_message_types", "message_types must name some of the six types")
+            self._error(
+                "bad_message_types",
+                "message_types must be a list of message types",
+                f"There are: {', '.join(MESSAGE_TYPES)}.",
+            )
             return
-        if kind == "subscribe":
-            # The first wish narrows "everything" to what was named; later ones add.
-            everything = len(self._seat.types) == 6
-            self._seat.types = types if everything else self._seat.types | types
-        else:
-            self._seat.types -= types
+        now = self._seat.types
+        if kind == "unsubscribe":
+            types = now - types
+        elif len(now) < len(MESSAGE_TYPES):
+            types = now | types
+        # Else: the first wish narrows "everything" to what it names.
+        self._seat.stand.tune(self._seat, types=types)
         self._say(
-            {
-                "event": "subscribed",
-                "status": "connected",
-                "subscriptions": sorted(self._seat.types),
-            }
+            {"event": "subscribed", "status": "connected", "subscriptions": self._subscriptions()}
         )
+
+    def _first_rate(self, told: str) -> None:
+        try:
+            rate = float(told)
+        except ValueError:
+            rate = -1.0
+        if 0 <= rate <= MAX_HZ:
+            self._seat.max_hz = rate
+        else:
+            self._error("bad_rate", f"max_hz must be 0 (every row) to {MAX_HZ:g}")
 
     def _set_rate(self, max_hz: Any) -> None:
-        number = isinstance(max_hz, (int, float)) and not isinstance(max_hz, bool)
-        if not number or not 0 <= max_hz <= MAX_HZ:
-            self._error("bad_rate", f"max_hz must be 0 (all) to {MAX_HZ:g}")
+        if type(max_hz) not in (int, float) or not 0 <= max_hz <= MAX_HZ:
+            self._error("bad_rate", f"max_hz must be 0 (every row) to {MAX_HZ:g}")
             return
-        self._hub.set_rate(self._seat, float(max_hz))
+        self._seat.stand.tune(self._seat, max_hz=float(max_hz))
         self._say({"event": "rate", "status": "connected", "max_hz": float(max_hz)})
 
-    async def _catch_up(self, since: int, last_seq: int) -> None:
-        recovered = await self._hub.catch_up(self._seat, since, last_seq)
-        self._say(
-            {
-                "event": "recovered",
-                "status": "connected",
-                "recovered": recovered,
-                "since": since,
-                "last_seq": self._seat.last_seq,
-            }
-        )
+    def _recovered(self, since: int) -> Callable[[bool, int], None]:
+        def tell(recovered: bool, last_seq: int) -> None:
+            self._say(
+                {
+                    "event": "recovered",
+                    "status": "connected",
+                    "recovered": recovered,
+                    "since": since,
+                    "last_seq": last_seq,
+                }
+            )
+
+        return tell
+
+    def _subscriptions(self) -> list[str]:
+        return [name for name in MESSAGE_TYPES if name in self._seat.types]
 
     def _say(self, data: dict[str, Any]) -> None:
         now = self._house.clock.now()
-        self._seat.push(envelope(CONNECTION, self._session_id, None, now, encode(data)))
+        self._seat.say(envelope(CONNECTION, self._session_id, None, now, encode(data)))
 
-    def _error(self, code: str, message: str) -> None:
+    def _error(self, code: str, message: str, detail: str = "") -> None:
         now = self._house.clock.now()
-        data = {"error": code, "message": message, "detail": "", "details": {}, "timestamp": now}
-        self._seat.push(envelope(ERROR, self._session_id, None, now, encode(data)))
+        data = {
+            "error": code,
+            "message": message,
+            "detail": detail,
+            "details": {},
+            "timestamp": now,
+        }
+        self._seat.say(envelope(ERROR, self._session_id, None, now, encode(data)))
 
 
-async def _refuse(
-    websocket: WebSocket, house: Assembly, session_id: str, error: GrandstandError
-) -> None:
+def _name(told: str) -> str:
+    """A spectator's name as the others may see it: printable and short."""
+    return "".join(c for c in told if c.isprintable()).strip()[:MAX_NAME]
+
+
+def _ender(websocket: WebSocket) -> Callable[[int, str], Any]:
+    async def end(code: int, reason: str) -> None:
+        await websocket.close(code, brief(reason))
+
+    return end
+
+
+async def _refuse(websocket: WebSocket, error: GrandstandError) -> None:
+    """Close with the code that says whether to come back, and when."""
     reason = error.message
     if error.retry_after_seconds is not None:
-        reason = f"{error.retry_after_seconds:g}"
-    await _close(websocket, error.close_code, reason)
-
-
-async def _close(websocket: WebSocket, code: int, reason: str) -> None:
-    """Close within bounds: a spectator that does not read does not answer either."""
+        reason = f"{error.retry_after_seconds:g} seconds: {reason}"
     try:
-        # A close frame has 125 bytes for the code and the reason.
-        brief = reason.encode()[:120].decode(errors="ignore")
-        await asyncio.wait_for(websocket.close(code, brief), 2.0)
+        await asyncio.wait_for(websocket.close(error.close_code, brief(reason)), CLOSE_SECONDS)
     except (TimeoutError, RuntimeError, WebSocketDisconnect):
-        transport = cast("Any", websocket.scope.get("extensions", {})).get("grandstand.transport")
-        if transport is not None:
-            transport.abort()
+        # It has gone, or does not read: nobody is there to be told.
+        if (wire := wire_of(websocket.scope)) is not None:
+            wire.abort()

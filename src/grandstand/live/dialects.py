@@ -1,0 +1,34 @@
+"""How a session's news reads on the wire."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from grandstand.live.flow import Item
+from grandstand.model.telemetry import envelope
+
+
+class Dialect(Protocol):
+    """One way of writing messages; everybody who reads it gets the same bytes."""
+
+    def encode(self, session_id: str, item: Item) -> bytes | None:
+        """The payload of one message, UTF-8; None where this dialect has no word for it."""
+
+
+class Envelopes:
+    """``{type, session_id, seq, timestamp, data}``, as `/ws/{session_id}` speaks."""
+
+    def encode(self, session_id: str, item: Item) -> bytes | None:
+        return envelope(item.type, session_id, item.seq, item.at, marked(item))
+
+
+def marked(item: Item) -> bytes:
+    """The item's data, saying what was left out before it."""
+    if item.skipped is None:
+        return item.data
+    opened = item.data.rstrip()[:-1].rstrip()
+    comma = b"" if opened.endswith(b"{") else b","
+    return b'%b%b"skipped_from":%d,"skipped_to":%d}' % (opened, comma, *item.skipped)
+
+
+ENVELOPES = Envelopes()

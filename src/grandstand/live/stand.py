@@ -1,0 +1,288 @@
+"""A session's stand: its seats, what they hear, and how those who missed something catch up."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import Any, TypeAlias
+
+from grandstand.bus.base import Committed
+from grandstand.clock import Clock
+from grandstand.errors import GrandstandError
+from grandstand.live.dialects import Dialect
+from grandstand.live.flow import THINNED, Item
+from grandstand.live.frames import Parcel
+from grandstand.live.group import Group
+from grandstand.live.outbox import SOFT_BYTES, TOO_SLOW
+from grandstand.live.presence import Presence
+from grandstand.live.seat import Seat
+from grandstand.model.telemetry import STATUS, encode, envelope
+
+logger = logging.getLogger("grandstand.live")
+
+ReplayRow: TypeAlias = tuple[int, str, datetime, bytes]
+"""seq, type, timestamp and the JSON of the data of one stored message."""
+Replay: TypeAlias = Callable[[str, int, int], Awaitable[list[ReplayRow]]]
+"""Reads a session's stored messages after a seq, in order, at most so many."""
+
+PAGE = 1000
+"""Stored messages read at a time."""
+LOOK_SECONDS = 1.0
+"""How often a waiting seat is looked at: does it read at all?"""
+
+
+class Stand:
+    """Everybody who watches one session.
+
+    Args:
+        history: seqs a thinned seat may have missed and still be caught up with one by one.
+        queue_bytes: what may wait for one seat.
+        stale_seconds: a seat set aside that reads nothing for so long is let go.
+    """
+
+    def __init__(
+        self,
+        session_id: str,
+        replay: Replay,
+        clock: Clock,
+        *,
+        history: int,
+        queue_bytes: int,
+        stale_seconds: float,
+    ) -> None:
+        self.session_id = session_id
+        self.queue_bytes = queue_bytes
+        self.seats: dict[Seat, None] = {}
+        self.last_seq = 0
+        self.presence = Presence(clock, self._tell)
+        self._replay = replay
+        self._clock = clock
+        self._history = history
+        self._stale = stale_seconds
+        self._groups: dict[tuple[Dialect, frozenset[str], float], Group] = {}
+        self._reading: dict[int, asyncio.Future[list[ReplayRow]]] = {}
+
+    def hear(self, news: Committed) -> None:
+        """Pass on what was committed."""
+        self.reached(news.last_seq)
+        for key, group in tuple(self._groups.items()):
+            if group:
+                group.flow.feed(news)
+            else:  # everybody in it was set aside
+                group.close()
+                del self._groups[key]
+
+    def reached(self, seq: int) -> None:
+        """Note that the session has got as far as `seq`, as the store says."""
+        self.last_seq = max(self.last_seq, seq)
+
+    def join(self, seat: Seat, position: int) -> None:
+        """Let a seat hear everything after `position`: first what it missed, then live.
+
+        What is missed is looked up and the live feed joined in one step of the loop, so there is
+        no gap and no double, whatever is committed meanwhile.
+        """
+        seat.position = position
+        if position >= self.last_seq:
+            self._place(seat)
+        else:
+            self._follow(seat, exact=seat.max_hz == 0.0)
+
+    async def resume(self, seat: Seat, since: int, tell: Callable[[bool, int], None]) -> None:
+        """Send what was stored after `since`, each message, then go on live.
+
+        Args:
+            tell: called before the first of them: whether nothing is missing, and the newest seq.
+                When something is (it is no longer stored, too much for this rate, or `since` is
+                of another life), the seat goes on with what comes from now on.
+        """
+        self._displace(seat)
+        last = self.last_seq
+        rows: list[ReplayRow] | None = None
+        whole = since <= last and not (seat.max_hz > 0.0 and last - since > self._history)
+        if whole and since < last:
+            rows = await self._read(since)
+            whole = bool(rows) and rows[0][0] == since + 1
+        if seat.gone:
+            return
+        seat.position = since if whole else self.last_seq
+        tell(whole, self.last_seq)
+        if whole and seat.position < self.last_seq:
+            self._follow(seat, exact=True, rows=rows)
+        else:
+            self._place(seat)
+
+    def tune(
+        self, seat: Seat, *, types: frozenset[str] | None = None, max_hz: float | None = None
+    ) -> None:
+        """Let a seat hear other kinds, or more or less often, from where it is."""
+        following = seat.following is not None
+        if not following:
+            self._displace(seat)
+        seat.types = seat.types if types is None else types
+        seat.max_hz = seat.max_hz if max_hz is None else max_hz
+        if not following:
+            self.join(seat, seat.position)
+
+    def drop(self, seat: Seat) -> None:
+        """Let a seat hear no more."""
+        seat.gone = True
+        self._displace(seat)
+
+    def close(self) -> None:
+        """Stop every timer and task."""
+        self.presence.close()
+        for seat in tuple(self.seats):
+            self.drop(seat)
+        for group in self._groups.values():
+            group.close()
+        self._groups.clear()
+
+    def _tell(self, data: dict[str, Any]) -> None:
+        # Presence is no record: it has no seq and is not stored.
+        text = envelope(STATUS, self.session_id, None, self._clock.now(), encode(data))
+        parcel = Parcel([text])
+        for seat in self.seats:
+            if seat.counted and STATUS in seat.types and not seat.gone:
+                # Whoever is too slow for this one misses little: the next says it all again.
+                seat.outbox.put(parcel)
+
+    def _place(self, seat: Seat) -> None:
+        key = (seat.dialect, seat.types, seat.max_hz)
+        group = self._groups.get(key)
+        if group is None:
+            group = self._groups[key] = Group(self.session_id, self._clock, *key, self._set_aside)
+        seat.group = group
+        group.add(seat, seat.position)
+
+    def _displace(self, seat: Seat) -> None:
+        if seat.following is not None:
+            seat.following.cancel()
+            seat.following = None
+        if (group := seat.group) is not None:
+            seat.group = None
+            seat.position = group.remove(seat)
+            if not group:
+                group.close()
+                self._groups.pop((seat.dialect, seat.types, seat.max_hz), None)
+
+    def _set_aside(self, seat: Seat, position: int) -> None:
+        seat.group = None
+        seat.position = position
+        if not seat.outbox.closed:
+            self._follow(seat, exact=seat.max_hz == 0.0)
+
+    def _follow(self, seat: Seat, *, exact: bool, rows: list[ReplayRow] | None = None) -> None:
+        seat.following = asyncio.create_task(self._catch_up(seat, exact, rows))
+
+    async def _catch_up(self, seat: Seat, exact: bool, rows: list[ReplayRow] | None) -> None:
+        try:
+            left: int | None = None
+            while True:
+                if not seat.outbox.put(_NOTHING):
+                    if not await self._room(seat):
+                        return
+                    continue
+                if not exact and self.last_seq - seat.position > self._history:
+                    left = seat.position + 1
+                    seat.position, rows = self.last_seq - self._history, None
+                if rows is None:
+                    rows = await self._read(seat.position)
+                items = _items(rows, seat, exact=exact, left=left)
+                if items:
+                    left = None
+                end = rows[-1][0] if rows else self.last_seq
+                if not await self._send(seat, items, end):
+                    return
+                if len(rows) < PAGE and seat.position >= self.last_seq:
+                    seat.following = None
+                    self._place(seat)
+                    return
+                rows = None
+        except GrandstandError as error:
+            seat.following = None
+            seat.leave(error.close_code, error.message)
+        except Exception:
+            logger.exception("could not read what spectator %s missed", seat.id)
+            seat.following = None
+            seat.leave(1011, "the server could not read what was missed")
+
+    async def _send(self, seat: Seat, items: list[Item], end: int) -> bool:
+        """Send one page, as fast as the spectator reads; False when it is gone."""
+        texts: list[bytes] = []
+        size = 0
+        for i, item in enumerate(items):
+            if (text := seat.dialect.encode(self.session_id, item)) is not None:
+                texts.append(text)
+                size += len(text)
+            if texts and (size >= SOFT_BYTES // 2 or i == len(items) - 1):
+                parcel = Parcel(texts)
+                while not seat.outbox.put(parcel):
+                    if not await self._room(seat):
+                        return False
+                texts, size = [], 0
+                seat.position = item.seq
+        seat.position = end
+        return True
+
+    async def _room(self, seat: Seat) -> bool:
+        """Wait for the spectator to read; False when it does not, and is let go."""
+        drained = asyncio.ensure_future(seat.outbox.drained())
+        try:
+            waiting, patient_since = seat.outbox.waiting(), self._clock.monotonic()
+            while not seat.outbox.closed:
+                look = asyncio.ensure_future(self._clock.sleep(LOOK_SECONDS))
+                try:
+                    await asyncio.wait((drained, look), return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    look.cancel()
+                if drained.done():
+                    if seat.outbox.waiting() > SOFT_BYTES:  # what it calls room is none to us
+                        await self._clock.sleep(0.01)
+                    return not seat.outbox.closed
+                now = self._clock.monotonic()
+                if (left := seat.outbox.waiting()) < waiting:
+                    waiting, patient_since = left, now
+                elif now - patient_since >= self._stale:
+                    seat.following = None
+                    seat.leave(TOO_SLOW, "too slow; come back with since")
+                    return False
+            return False
+        finally:
+            drained.cancel()
+
+    async def _read(self, position: int) -> list[ReplayRow]:
+        """A page after `position`, read once for everybody who asks while it is being read."""
+        reading = self._reading.get(position)
+        if reading is None:
+            reading = asyncio.ensure_future(self._replay(self.session_id, position, PAGE))
+            self._reading[position] = reading
+            reading.add_done_callback(lambda _: self._reading.pop(position, None))
+        # Shielded: one spectator that leaves must not take the page from the others.
+        return await asyncio.shield(reading)
+
+
+def _items(rows: Sequence[ReplayRow], seat: Seat, *, exact: bool, left: int | None) -> list[Item]:
+    """Stored messages as items for `seat`.
+
+    Args:
+        exact: each of them; otherwise the newest of each thinned kind, and all of the others.
+        left: the first seq left out before the first row, if any was.
+    """
+    newest = {row[1]: row[0] for row in rows}
+    items: list[Item] = []
+    for seq, kind, at, data in rows:
+        if kind not in seat.types:
+            continue
+        if not exact and kind in THINNED and seq != newest[kind]:
+            left = seq if left is None else left
+            continue
+        skipped = None if left is None or left == seq else (left, seq - 1)
+        items.append(Item(kind, seq, at, data, skipped))
+        left = None
+    return items
+
+
+_NOTHING = Parcel(())

@@ -1,0 +1,125 @@
+"""The way from the hub to a Socket.IO client, past the library's queues where that is possible.
+
+python-socketio keeps handshake, long polling, acknowledgements and pings. Its emit makes a task
+for every client and queues without bound; so what the hub has to say goes out by `EngineOutbox`:
+finished frames straight to the transport once the client is on a WebSocket, and packets in the
+library's queue, counted, while it polls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+import engineio
+from engineio.packet import MESSAGE, NOOP, Packet
+
+from grandstand.live.frames import Parcel
+from grandstand.live.outbox import SOFT_BYTES
+from grandstand.web.transport import Wire
+
+
+class EngineOutbox:
+    """One Socket.IO client's end of the hub; see `live.outbox.Outbox`.
+
+    Texts are whole Engine.IO packets: ``42["event",{…}]``.
+
+    Args:
+        wires: the WebSocket connections of clients, by Engine.IO sid, as they come and go.
+        cut: ends the connection of a client that has no wire.
+        spawn: runs a coroutine beside the server.
+    """
+
+    def __init__(
+        self,
+        engine: engineio.AsyncServer,
+        eio_sid: str,
+        wires: Mapping[str, Wire],
+        cut: Callable[[], Coroutine[Any, Any, None]],
+        spawn: Callable[[Coroutine[Any, Any, None]], None],
+    ) -> None:
+        self._engine = engine
+        self.eio_sid = eio_sid
+        self._wires = wires
+        self._cut = cut
+        self._spawn = spawn
+        self._wire: Wire | None = None
+        self._queued = 0
+        self.closed = False
+
+    def put(self, parcel: Parcel, limit: int = SOFT_BYTES) -> bool:
+        if self.closed:
+            return False
+        if (wire := self._wire) is not None:
+            if wire.closed or wire.waiting() > limit:
+                return False
+            if parcel.texts:
+                wire.write(parcel.wire)
+            return True
+        if self._upgraded() is not None or self.waiting() > limit:
+            return False
+        if (socket := self._socket()) is None:
+            return False
+        for text in parcel.texts:
+            socket.queue.put_nowait(Packet(MESSAGE, text[1:].decode()))
+        self._queued += parcel.size
+        return True
+
+    def waiting(self) -> int:
+        if self._wire is not None:
+            return self._wire.waiting()
+        socket = self._socket()
+        if socket is None or socket.queue.empty():
+            self._queued = 0
+        return self._queued
+
+    async def drained(self) -> None:
+        if self._wire is None and (wire := self._upgraded()) is not None:
+            await self._switch(wire)
+        elif self._wire is not None:
+            await self._wire.drained()
+        elif (socket := self._socket()) is not None:
+            await socket.queue.join()
+
+    def close(self, code: int, reason: str) -> None:
+        if self.closed:
+            return
+        self.closed = True
+        wire = self._wire or self._wires.get(self.eio_sid)
+        if wire is not None:
+            wire.close(code, reason)
+        else:
+            self._spawn(self._cut())
+
+    def _socket(self) -> Any:
+        socket = self._engine.sockets.get(self.eio_sid)
+        return None if socket is None or socket.closed else socket
+
+    def _upgraded(self) -> Wire | None:
+        """The wire to go on with, once the client has left polling behind."""
+        wire, socket = self._wires.get(self.eio_sid), self._socket()
+        if wire is None or socket is None or not socket.upgraded or socket.upgrading:
+            return None
+        return wire
+
+    async def _switch(self, wire: Wire) -> None:
+        """Go on with direct writes, once the library has sent all it had queued."""
+        if (socket := self._socket()) is None:
+            return
+        barrier = _Barrier()
+        socket.queue.put_nowait(barrier)
+        await barrier.reached.wait()
+        self._wire = wire
+
+
+class _Barrier(Packet):  # type: ignore[misc]
+    """A packet without meaning that notes when the library's writer comes to it."""
+
+    def __init__(self) -> None:
+        super().__init__(NOOP)
+        self.reached = asyncio.Event()
+
+    def encode(self, b64: bool = False) -> Any:
+        self.reached.set()
+        return super().encode(b64)
