@@ -358,6 +358,8 @@ class Sessions:
                 "error": None,
                 "wanted": Wanted.RUNNING.value,
             }
+        if session.kind is Kind.EXTERNAL and status is Status.RUNNING:
+            changes["last_seen_at"] = unit.at  # its silence starts anew
         if session.kind is Kind.MANAGED:
             told.setdefault("scenario_name", session.scenario_name)
             told.setdefault("episodes_completed", session.current_episode)
@@ -444,8 +446,6 @@ class Sessions:
             )
         if session.status is not Status.RUNNING:
             self.end_or_move(unit, session, Status.RUNNING, None)
-            row = rows.row_of(unit.connection, session.session_id)
-            rows.change(unit.connection, row.pk, {"last_seen_at": unit.at})
         return unit.session(session.session_id)
 
     def _dress(self, session: Session) -> Session:

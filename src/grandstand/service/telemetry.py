@@ -10,7 +10,7 @@ from grandstand.errors import ValidationFailed
 from grandstand.model.session import Status
 from grandstand.model.telemetry import STATUS, Batch
 from grandstand.service.access import Grant
-from grandstand.service.ledger import Ledger
+from grandstand.service.ledger import Ledger, Unit
 from grandstand.store import sessions as session_rows
 from grandstand.store.log import Append
 
@@ -60,6 +60,8 @@ class Telemetry:
                 session_id, batch, self._ledger.clock.now(), attempt=grant.attempt, changes=changes
             )
         )
+        if appended.returned:
+            await self._ledger.write(lambda unit: _tell_return(unit, session_id))
         if any(r.type == STATUS for r in appended.records):
             session = await self._ledger.database.read(
                 lambda connection: session_rows.get(connection, session_id)
@@ -86,3 +88,11 @@ class Telemetry:
                 )
             changes["status"] = told
         return changes
+
+
+def _tell_return(unit: Unit, session_id: str) -> None:
+    """The event for watchers of a session that a record brought back, if it is still there."""
+    session = session_rows.find(unit.connection, session_id)
+    if session is not None and session.status is Status.RUNNING:
+        told = {"status": Status.RUNNING.value, "previous": Status.LOST.value}
+        unit.event(session_id, "status", {**told, "wanted": session.wanted.value})

@@ -47,6 +47,7 @@ class Appended:
             when the whole batch was a repetition.
         first_seq, last_seq: the seqs they took; of a repetition, those of the first time.
         session_status: the session's status after it.
+        returned: it brought a lost session back.
     """
 
     session_pk: int
@@ -57,6 +58,7 @@ class Appended:
     at: datetime
     duplicate: bool
     session_status: Status
+    returned: bool = False
 
 
 @dataclass(slots=True, frozen=True)
@@ -214,6 +216,7 @@ def _append(connection: Connection, state: _State, append: Append) -> Appended:
         )
         if known_keys := {k for (k,) in stored} | (keys & state.keys.keys()):
             batch = batch.without(known_keys)
+    before = state.status
     first = state.last_seq + 1
     last = state.last_seq + batch.count
     changes = _effects(connection, state, batch, append)
@@ -248,6 +251,7 @@ def _append(connection: Connection, state: _State, append: Append) -> Appended:
         append.at,
         duplicate,
         state.status,
+        before is Status.LOST and state.status is Status.RUNNING,
     )
 
 
