@@ -16,4 +16,4 @@ createInterface({ input: process.stdin })
   .on("line", (line) => {
     socket.emit("subscribe_training", JSON.parse(line), (answer) => say("ack", answer));
   })
-  .on("close", () => socket.close());
+  .on("close", () => process.exit(0));

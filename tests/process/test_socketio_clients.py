@@ -61,7 +61,7 @@ def check_story(heard: Heard, session_id: str, episodes: int) -> None:
     progress = [data for name, data in told if name == "training_progress"]
     assert progress
     for data in progress:
-        assert PROGRESS <= set(data)
+        assert set(data) >= PROGRESS
         assert all(isinstance(data[name], int | float) for name in PROGRESS)
         assert data["total_episodes"] == episodes
     numbers = [data["episode"] for data in progress]
@@ -104,10 +104,9 @@ class PythonWatcher:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("transport", ["websocket", "polling"])
-async def test_the_python_client_hears_a_training(server: Server, transport: str) -> None:
+async def test_the_python_client_hears_a_training(server: Server) -> None:
     watcher = PythonWatcher()
-    await watcher.socket.connect(server.url, transports=[transport])
+    await watcher.socket.connect(server.url)  # as it likes best: polling first, then WebSocket
     try:
         await watcher.until("connection_established")
         session_id = await asyncio.to_thread(server.train, num_episodes=600)
@@ -289,12 +288,14 @@ def node_watchers(
 def test_the_javascript_client_hears_a_training(
     server: Server, node_watchers: list[NodeWatcher]
 ) -> None:
+    wish = {"scenario_name": "bologna_coppia"}
     for watcher in node_watchers:
         watcher.until("connection_established")
+        assert watcher.subscribe(wish) == {"subscribed": wish}
     session_id = server.train(num_episodes=1000, pace=500)
     for watcher in node_watchers:
-        watcher.until("training_progress")
-        answer = watcher.subscribe({"session_id": session_id})
-        assert answer == {"subscribed": {"session_id": session_id}}
         watcher.until("training_completed")
         check_story([h for h in watcher.heard if h[0] != "ack"], session_id, 1000)
+    # Neither an open WebSocket nor a held poll keeps the server from leaving.
+    assert server.interrupt(within=10) == 0
+    node_watchers[0].until("disconnect")

@@ -54,7 +54,8 @@ def event_of(session: Session, item: Item) -> tuple[str, dict[str, Any]] | None:
     if data.get("event") != "status":
         return None
     status = data.get("status")
-    if status == Status.RUNNING and "num_episodes" in data:  # a worker began
+    began = "num_episodes" in data and data.get("previous") in (None, Status.STARTING)
+    if status == Status.RUNNING and began:  # said by a worker, and not after a pause
         started = {
             "scenario_name": session.scenario_name,
             "num_episodes": session.total_episodes,
