@@ -15,6 +15,7 @@ import pytest
 import uvicorn
 from starlette.types import ASGIApp
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 
 from grandstand.assembly import Assembly, build
 from grandstand.settings import Settings, load_settings
@@ -154,8 +155,9 @@ class Spectator:
     async def closed(self) -> tuple[int, str]:
         """Its close code and reason, once it is closed."""
         async with asyncio.timeout(BOUND_SECONDS):
-            async for _ in self.socket:
-                pass
+            with contextlib.suppress(ConnectionClosed):
+                async for _ in self.socket:
+                    pass
             await self.socket.wait_closed()
         return self.socket.close_code or 0, self.socket.close_reason or ""
 
