@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Protocol
 
 from grandstand.live.flow import Item
-from grandstand.model.telemetry import envelope
+from grandstand.model.telemetry import STATUS, envelope
 
 
 class Dialect(Protocol):
@@ -14,12 +15,18 @@ class Dialect(Protocol):
     def encode(self, session_id: str, item: Item) -> bytes | None:
         """The payload of one message, UTF-8; None where this dialect has no word for it."""
 
+    def notice(self, session_id: str, at: datetime, data: bytes) -> bytes | None:
+        """The payload of a `training_status` that is no record, such as presence; or None."""
+
 
 class Envelopes:
     """``{type, session_id, seq, timestamp, data}``, as `/ws/{session_id}` speaks."""
 
     def encode(self, session_id: str, item: Item) -> bytes | None:
         return envelope(item.type, session_id, item.seq, item.at, marked(item))
+
+    def notice(self, session_id: str, at: datetime, data: bytes) -> bytes | None:
+        return envelope(STATUS, session_id, None, at, data)
 
 
 def marked(item: Item) -> bytes:

@@ -18,7 +18,7 @@ from grandstand.live.group import Group
 from grandstand.live.outbox import SOFT_BYTES, TOO_SLOW
 from grandstand.live.presence import Presence
 from grandstand.live.seat import Seat
-from grandstand.model.telemetry import STATUS, encode, envelope
+from grandstand.model.telemetry import STATUS, encode
 
 logger = logging.getLogger("grandstand.live")
 
@@ -142,12 +142,16 @@ class Stand:
 
     def _tell(self, data: dict[str, Any]) -> None:
         # Presence is no record: it has no seq and is not stored.
-        text = envelope(STATUS, self.session_id, None, self._clock.now(), encode(data))
-        parcel = Parcel([text])
+        now, encoded = self._clock.now(), encode(data)
+        parcels: dict[Dialect, Parcel] = {}
         for seat in self.seats:
-            if seat.counted and STATUS in seat.types and not seat.gone:
-                # Whoever is too slow for this one misses little: the next says it all again.
-                seat.outbox.put(parcel)
+            if not seat.counted or STATUS not in seat.types or seat.gone:
+                continue
+            if seat.dialect not in parcels:
+                text = seat.dialect.notice(self.session_id, now, encoded)
+                parcels[seat.dialect] = Parcel([text] if text is not None else ())
+            # Whoever is too slow for this one misses little: the next says it all again.
+            seat.outbox.put(parcels[seat.dialect])
 
     def _place(self, seat: Seat) -> None:
         key = (seat.dialect, seat.types, seat.max_hz)

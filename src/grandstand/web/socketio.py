@@ -248,21 +248,20 @@ class TrainingSocket:
         if client.outbox.closed:
             self._house.hub.rise(seat)
             return {"subscribed": None}
+        news = session_id not in self._sessions and session_id not in self._opening
         self._sessions[session_id] = session
         client.session_id, client.scenario_name = session_id, None
         self._leave(client, tuple(client.seats))
         client.seats[session_id] = seat
         seat.stand.reached(session.last_seq)
-        answer: dict[str, Any] = {
-            "subscribed": {"session_id": session_id},
-            "last_seq": session.last_seq,
-        }
+        if news:  # from now on it is a known session, which nobody is seated at by news of it
+            for other in self._clients.values():
+                self._seat(other, session, session.last_seq)
+        answer: dict[str, Any] = {"subscribed": {"session_id": session_id}}
         if since is None:
             seat.stand.join(seat, session.last_seq)
         else:
-            await seat.stand.resume(
-                seat, since, lambda whole, last: answer.update(recovered=whole, last_seq=last)
-            )
+            await seat.stand.resume(seat, since, lambda whole, last: answer.update(recovered=whole))
         return answer
 
     # Seats.
@@ -345,7 +344,8 @@ class TrainingSocket:
     async def _goodbye(self) -> None:
         for client in tuple(self._clients.values()):
             client.outbox.close(1012, "the server is restarting")
-        await self._server.shutdown()
+        if self._server.eio.service_task_handle is not None:
+            await self._server.shutdown()
 
 
 def _ours(path: str) -> bool:

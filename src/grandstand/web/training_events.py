@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -34,6 +35,9 @@ class TrainingEvents:
             return None
         said = event_of(session, item)
         return None if said is None else b"42" + encode(said)
+
+    def notice(self, session_id: str, at: datetime, data: bytes) -> bytes | None:
+        return None
 
 
 def event_of(session: Session, item: Item) -> tuple[str, dict[str, Any]] | None:
