@@ -344,6 +344,9 @@ class TrainingSocket:
     async def _goodbye(self) -> None:
         for client in tuple(self._clients.values()):
             client.outbox.close(1012, "the server is restarting")
+        if self._server.eio.sockets:
+            # A poll that is held would keep the server from ending; this answers it.
+            await self._server.eio.disconnect()
         if self._server.eio.service_task_handle is not None:
             await self._server.shutdown()
 
