@@ -41,6 +41,7 @@ class Hub:
 
     Attributes:
         connections: how many there are.
+        stale_seconds: as given; holds for stands made from now on.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class Hub:
         self.clock = clock
         self.max_hz = max_hz
         self._queue_bytes = queue_bytes
-        self._stale = stale_seconds
+        self.stale_seconds = stale_seconds
         self._per_session = per_session
         self._total = total
         self._history = history
@@ -159,7 +160,7 @@ class Hub:
                 self.clock,
                 history=self._history,
                 queue_bytes=self._queue_bytes,
-                stale_seconds=self._stale,
+                stale_seconds=self.stale_seconds,
             )
         rate = self.max_hz if max_hz is None else max_hz
         seat = Seat(stand, name, outbox, dialect, types, rate, counted=counted)

@@ -113,6 +113,7 @@ class QueueOutbox:
         self._room = asyncio.Event()
         self._room.set()
         self._farewell: tuple[int, str] | None = None
+        self._left = asyncio.Event()
         self.closed = False
 
     def put(self, parcel: Parcel, limit: int = SOFT_BYTES) -> bool:
@@ -135,8 +136,13 @@ class QueueOutbox:
         if not self.closed:
             self.closed = True
             self._farewell = (code, reason)
+            self._left.set()
             self._filled.set()
             self._room.set()
+
+    async def left(self) -> None:
+        """Return when it has been closed; `run` may still be held up by a slow reader."""
+        await self._left.wait()
 
     async def run(self) -> None:
         """Send until closed; ends when the farewell was said or the connection broke.
@@ -161,3 +167,4 @@ class QueueOutbox:
         finally:
             self.closed = True
             self._room.set()
+            self._left.set()

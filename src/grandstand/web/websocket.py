@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
 import msgspec
@@ -91,18 +91,20 @@ async def _serve(
         house.hub.rise(seat)
 
 
-async def _both(queue: QueueOutbox, listening: Any) -> None:
+async def _both(queue: QueueOutbox, listening: Coroutine[Any, Any, None]) -> None:
     """Listen, with a task beside that sends; the end of either ends the other."""
     sender = asyncio.create_task(queue.run())
     listener = asyncio.create_task(listening)
+    left = asyncio.create_task(queue.left())
     try:
-        await asyncio.wait((sender, listener), return_when=asyncio.FIRST_COMPLETED)
-        if not listener.done() or queue.closed:
+        await asyncio.wait((left, listener), return_when=asyncio.FIRST_COMPLETED)
+        if left.done():
             await asyncio.wait((sender,), timeout=CLOSE_SECONDS)
     finally:
-        sender.cancel()
-        listener.cancel()
-        for problem in await asyncio.gather(sender, listener, return_exceptions=True):
+        tasks = (sender, listener, left)
+        for task in tasks:
+            task.cancel()
+        for problem in await asyncio.gather(*tasks, return_exceptions=True):
             # A connection that breaks while being written to is an ordinary end.
             if isinstance(problem, Exception) and not isinstance(
                 problem, (WebSocketDisconnect, RuntimeError, OSError)
