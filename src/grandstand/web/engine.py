@@ -9,6 +9,7 @@ library's queue, counted, while it polls.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
@@ -18,6 +19,9 @@ from engineio.packet import MESSAGE, NOOP, Packet
 from grandstand.live.frames import Parcel
 from grandstand.live.outbox import SOFT_BYTES
 from grandstand.web.transport import Wire
+
+POLL_PACKETS = 10
+"""Clients take 16 packets from one poll; acknowledgements and pings want some of them."""
 
 
 class EngineOutbox:
@@ -45,7 +49,9 @@ class EngineOutbox:
         self._cut = cut
         self._spawn = spawn
         self._wire: Wire | None = None
-        self._queued = 0
+        self._backlog: deque[bytes] = deque()
+        self._bytes = 0
+        self._feeder: asyncio.Task[None] | None = None
         self.closed = False
 
     def put(self, parcel: Parcel, limit: int = SOFT_BYTES) -> bool:
@@ -57,40 +63,40 @@ class EngineOutbox:
             if parcel.texts:
                 wire.write(parcel.wire)
             return True
-        if self._upgraded() is not None or self.waiting() > limit:
+        if self._upgraded() is not None or self._bytes > limit or self._socket() is None:
             return False
-        if (socket := self._socket()) is None:
-            return False
-        for text in parcel.texts:
-            socket.queue.put_nowait(Packet(MESSAGE, text[1:].decode()))
-        self._queued += parcel.size
+        self._backlog.extend(parcel.texts)
+        self._bytes += parcel.size
+        if self._backlog and self._feeder is None:
+            self._feeder = asyncio.create_task(self._feed())
         return True
 
     def waiting(self) -> int:
-        if self._wire is not None:
-            return self._wire.waiting()
-        socket = self._socket()
-        if socket is None or socket.queue.empty():
-            self._queued = 0
-        return self._queued
+        return self._bytes if self._wire is None else self._wire.waiting()
 
     async def drained(self) -> None:
-        if self._wire is None and (wire := self._upgraded()) is not None:
-            await self._switch(wire)
-        elif self._wire is not None:
+        if self._wire is not None:
             await self._wire.drained()
-        elif (socket := self._socket()) is not None:
-            await socket.queue.join()
+        elif (wire := self._upgraded()) is not None:
+            await self._switch(wire)
+        elif self._feeder is not None:
+            await asyncio.wait((self._feeder,))
 
     def close(self, code: int, reason: str) -> None:
         if self.closed:
             return
-        self.closed = True
+        self.end()
         wire = self._wire or self._wires.get(self.eio_sid)
         if wire is not None:
             wire.close(code, reason)
         else:
             self._spawn(self._cut())
+
+    def end(self) -> None:
+        """Take nothing more: the connection is gone, or is about to be closed."""
+        self.closed = True
+        if self._feeder is not None:
+            self._feeder.cancel()
 
     def _socket(self) -> Any:
         socket = self._engine.sockets.get(self.eio_sid)
@@ -107,10 +113,31 @@ class EngineOutbox:
         """Go on with direct writes, once the library has sent all it had queued."""
         if (socket := self._socket()) is None:
             return
+        if self._feeder is not None:
+            self._feeder.cancel()
+        while self._backlog:
+            self._queue(socket)
         barrier = _Barrier()
         socket.queue.put_nowait(barrier)
         await barrier.reached.wait()
         self._wire = wire
+
+    async def _feed(self) -> None:
+        """Hand the backlog to the library, so much at a time as one poll may bring."""
+        try:
+            while self._backlog and (socket := self._socket()) is not None:
+                size = 0
+                for _ in range(min(len(self._backlog), POLL_PACKETS)):
+                    size += self._queue(socket)
+                await socket.queue.join()
+                self._bytes -= size
+        finally:
+            self._feeder = None
+
+    def _queue(self, socket: Any) -> int:
+        text = self._backlog.popleft()
+        socket.queue.put_nowait(Packet(MESSAGE, text[1:].decode()))
+        return len(text)
 
 
 class _Barrier(Packet):  # type: ignore[misc]

@@ -202,7 +202,7 @@ class TrainingSocket:
         client = self._clients.pop(sid, None)
         if client is None:
             return
-        client.outbox.closed = True
+        client.outbox.end()
         self._leave(client, tuple(client.seats))
         self._wires.pop(client.outbox.eio_sid, None)
         self._house.hub.leave()
