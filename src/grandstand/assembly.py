@@ -18,6 +18,7 @@ from grandstand.live.hub import Hub
 from grandstand.service.access import Access
 from grandstand.service.ledger import Ledger
 from grandstand.service.models import Models
+from grandstand.service.retention import Retention
 from grandstand.service.scenarios import Scenarios
 from grandstand.service.sessions import Sessions
 from grandstand.service.telemetry import Telemetry
@@ -36,7 +37,7 @@ class Assembly:
     Attributes:
         settings, clock, runtime: what it was built from.
         sessions, telemetry, training, models, scenarios, access: the services.
-        series: curves; hub: the stands; supervisor: the workers.
+        series: curves; retention: housekeeping; hub: the stands; supervisor: the workers.
     """
 
     def __init__(self, settings: Settings, clock: Clock, runtime: Runtime) -> None:
@@ -74,6 +75,14 @@ class Assembly:
         )
         self.models.work_waiting = self.training.work_waiting.set
         self.series = SeriesStore(self.database, clock)
+        self.retention = Retention(
+            self.database,
+            self.series,
+            self.sessions,
+            clock,
+            drop_log_days=settings.retention.drop_packed_log_days,
+            delete_days=settings.retention.delete_ended_sessions_days,
+        )
         self.hub = Hub(
             self.bus,
             self.replay,
@@ -108,6 +117,7 @@ class Assembly:
         self.sessions.watching = self.hub.watching
         self.opened_at = self.clock.now()
         self.spawn(self._look_after_sessions())
+        self.spawn(self._keep_house())
 
     async def supervise(self, url: str, *, demo: bool = False) -> None:
         """Start taking jobs, once the server listens at `url`.
@@ -156,6 +166,15 @@ class Assembly:
         while True:
             await self.clock.sleep(self.settings.training.heartbeat_seconds)
             await self.sessions.lose_silent()
+
+    async def _keep_house(self) -> None:
+        while True:
+            await self.clock.sleep(self.settings.performance.cleanup_interval_seconds)
+            try:
+                await self.retention.round()
+            except Exception:
+                # Nothing is lost by a round that fails (a full disk, say); the next tries again.
+                logger.exception("a round of housekeeping failed")
 
     async def replay(self, session_id: str, since_seq: int, limit: int) -> list[Any]:
         """``(seq, type, timestamp, data)`` of a session's messages after a seq, in order.

@@ -348,7 +348,7 @@ def test_secrets_and_passwords_are_not_shown() -> None:
 
 
 def test_what_has_no_effect_yet_is_said_when_it_is_set() -> None:
-    settings = load_settings(env={"GRANDSTAND_RETENTION__DROP_PACKED_LOG_DAYS": "30"})
+    settings = load_settings(env={"GAME_SERVER_URL": "http://localhost:3000"})
     assert "no effect in this version" in warnings(settings)[0]
 
 

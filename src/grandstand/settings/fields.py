@@ -155,8 +155,8 @@ class PerformanceConfig(Section):
     cleanup_interval_seconds: float = Field(
         300,
         gt=0,
-        description="Seconds between two rounds of housekeeping.",
-        json_schema_extra={"later": True},
+        description="Seconds between two rounds of housekeeping: what is long past is packed, "
+        "and what `retention` says is old is dropped.",
     )
     enable_rate_limiting: bool = Field(
         False,
@@ -212,14 +212,14 @@ class RetentionConfig(Section):
     delete_ended_sessions_days: float | None = Field(
         None,
         gt=0,
-        description="Delete sessions this many days after they ended.",
-        json_schema_extra={"later": True},
+        description="Delete sessions with all their records this many days after they ended. "
+        "Model files stay.",
     )
     drop_packed_log_days: float | None = Field(
         None,
         gt=0,
-        description="Drop the raw log of a session this many days after it ended; its series stay.",
-        json_schema_extra={"later": True},
+        description="Drop the raw log of a session (its history: decisions, events, records as "
+        "they came) this many days after it ended. Its series stay.",
     )
 
 

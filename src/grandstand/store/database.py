@@ -30,6 +30,10 @@ logger = logging.getLogger("grandstand.store")
 T = TypeVar("T")
 GROUP = 1024
 """Most writes in one transaction."""
+SPARE_PAGES = 8192
+"""Free pages (32 MiB) of an SQLite file that are not worth giving back."""
+RECLAIM_PAGES = 512
+"""Pages given back in one transaction."""
 
 
 class Many:
@@ -133,6 +137,37 @@ class Database:
                 return work(connection)
 
         return await asyncio.get_running_loop().run_in_executor(self._readers, job)
+
+    async def reclaim(self) -> None:
+        """Give pages that nothing needs any more back to the disk, a few at a time.
+
+        Only when they are many: most are needed again soon. PostgreSQL sees to it by itself.
+        """
+        if self.engine.dialect.name != "sqlite":
+            return
+
+        def spare(connection: Connection) -> tuple[int, int]:
+            pages, free = (
+                int(connection.exec_driver_sql(f"PRAGMA {name}").scalar() or 0)
+                for name in ("page_count", "freelist_count")
+            )
+            return pages, free
+
+        def give_back(connection: Connection) -> None:
+            # The driver takes one step of a statement without rows, which gives back one page.
+            cursor = connection.connection.cursor()
+            for _ in range(RECLAIM_PAGES):
+                cursor.execute("PRAGMA incremental_vacuum(1)")
+            cursor.close()
+
+        pages, free = await self.read(spare)
+        if free < max(SPARE_PAGES, pages // 4):
+            return
+        while free > max(SPARE_PAGES // 4, pages // 8):
+            await self.write(give_back)
+            before, (pages, free) = free, await self.read(spare)
+            if free >= before:  # a database made before this was possible
+                return
 
     async def aclose(self) -> None:
         """Commit what waits, then let go."""
@@ -255,8 +290,11 @@ def _engine(url: str, readers: int) -> Engine:
         # The driver's own transaction handling is off: BEGIN is ours (see `begin`).
         connection.isolation_level = None
         cursor = connection.cursor()
+        if cursor.execute("PRAGMA page_count").fetchone() == (0,):
+            cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")  # only an empty file heeds it
         for pragma in (
             "journal_mode=WAL",
+            "journal_size_limit=67108864",
             "synchronous=FULL",
             "foreign_keys=ON",
             "busy_timeout=30000",

@@ -26,6 +26,7 @@ from grandstand.model.telemetry import (
 )
 from grandstand.store import graphs
 from grandstand.store.log import LogRow
+from grandstand.store.packing import PACKED, unpacked
 from grandstand.store.tables import log, sessions
 
 MAX_LIMIT: Final = 10_000
@@ -107,8 +108,10 @@ def history(
         cursor: `next_cursor` of the page before.
 
     Returns:
-        ``{metrics_data, bot_decisions, graph_data, events?, total_points, next_cursor}``;
-        `total_points` counts the records on this page, `next_cursor` is None on the last one. A
+        ``{metrics_data, bot_decisions, graph_data, events?, total_points, oldest_seq,
+        next_cursor}``; `total_points` counts the records on this page, `oldest_seq` is the first
+        seq still in the log (1 unless a retention setting dropped something), `next_cursor` is
+        None on the last page. A
         page that found little in `SCAN` seqs is short, or empty, and has a `next_cursor`.
 
     Raises:
@@ -146,6 +149,7 @@ def history(
         "bot_decisions": found[DECISION],
         "graph_data": graphs.read(connection, session_pk) if GRAPH in wanted else [],
         "total_points": taken,
+        "oldest_seq": oldest_seq(connection, session_pk),
         "next_cursor": str(reached) if reached < end else None,
     }
     if STATUS in wanted:
@@ -191,20 +195,27 @@ def batches(
 ) -> Iterator[LogRow]:
     """Stored batches that reach beyond `after_seq`, in order, none beginning after `until_seq`.
 
-    Batches of a single record of a type not in `types` are left out without being read.
+    Batches of a single record of a type not in `types` are left out, mostly without being read.
     """
+    kinds = {*types, "batch"}
     rows = connection.execute(
         select(log.c.first_seq, log.c.last_seq, log.c.kind, log.c.body, log.c.received_at)
         .where(
             log.c.session_pk == session_pk,
             log.c.last_seq > after_seq,
             log.c.first_seq <= until_seq,
-            log.c.kind.in_((*sorted(types), "batch")),
+            log.c.kind.in_((*sorted(kinds), PACKED)),
         )
         .order_by(log.c.last_seq)
     )
     for row in rows:
-        yield LogRow(row.first_seq, row.last_seq, row.kind, bytes(row.body), row.received_at)
+        batch = LogRow(row.first_seq, row.last_seq, row.kind, bytes(row.body), row.received_at)
+        if batch.kind != PACKED:
+            yield batch
+            continue
+        for inner in unpacked(batch):
+            if inner.last_seq > after_seq and inner.first_seq <= until_seq and inner.kind in kinds:
+                yield inner
 
 
 def _records(

@@ -6,6 +6,7 @@ double, and whoever reads up to one has read everything before it.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,7 +18,7 @@ from grandstand.errors import Conflict, NotFound
 from grandstand.model.session import ENDED, Kind, Status, check_change
 from grandstand.model.telemetry import GRAPH, METRICS, STATUS, Batch, Columns, Record, merge_latest
 from grandstand.store import graphs
-from grandstand.store.tables import log, record_keys, sessions
+from grandstand.store.tables import log, packed_batches, record_keys, sessions
 
 
 @dataclass(slots=True, frozen=True)
@@ -79,6 +80,7 @@ _state_columns = (
     sessions.c.status,
     sessions.c.wanted,
     sessions.c.last_seq,
+    sessions.c.packed_seq,
     sessions.c.latest,
     sessions.c.attempt,
     sessions.c.current_episode,
@@ -90,6 +92,9 @@ _insert_log = insert(log)
 _insert_keys = insert(record_keys)
 _select_batch = select(log.c.first_seq, log.c.last_seq).where(
     log.c.session_pk == bindparam("pk"), log.c.batch_id == bindparam("batch")
+)
+_select_packed = select(packed_batches.c.first_seq, packed_batches.c.last_seq).where(
+    packed_batches.c.session_pk == bindparam("pk"), packed_batches.c.digest == bindparam("digest")
 )
 
 
@@ -175,6 +180,11 @@ def read(
         LogRow(row.first_seq, row.last_seq, row.kind, bytes(row.body), row.received_at)
         for row in connection.execute(query)
     ]
+
+
+def batch_digest(batch_id: str) -> bytes:
+    """A batch's id in 16 bytes, as `packed_batches` keeps it."""
+    return hashlib.blake2b(batch_id.encode(), digest_size=16).digest()
 
 
 def no_session(session_id: str) -> NotFound:
@@ -287,6 +297,10 @@ def _known_batch(connection: Connection, state: _State, batch_id: str) -> tuple[
     if known := state.batches.get(batch_id):
         return known
     row = connection.execute(_select_batch, {"pk": state.pk, "batch": batch_id}).one_or_none()
+    if row is None and state.row.packed_seq:
+        row = connection.execute(
+            _select_packed, {"pk": state.pk, "digest": batch_digest(batch_id)}
+        ).one_or_none()
     return (row.first_seq, row.last_seq) if row is not None else None
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, inspect, text
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest revision in `migrations/versions`; a test holds the two together."""
 
 

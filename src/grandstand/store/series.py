@@ -132,6 +132,17 @@ class SeriesStore:
         """What is in memory, roughly."""
         return sum(session.size for session in self._sessions.values())
 
+    async def finish(self, session_pk: int) -> None:
+        """Put everything committed into blocks, however little is left; for sessions that rest.
+
+        Raises:
+            NotFound: no such session.
+        """
+        session = self._session(session_pk)
+        async with session.lock:
+            await self._catch_up(session, whole=True)
+        self._trim(session_pk)
+
     async def settle(self) -> None:
         """Wait until nothing is under way in the background."""
         while (worker := self._worker) is not None:
@@ -251,44 +262,48 @@ class SeriesStore:
         finally:
             self._worker = None
 
-    async def _catch_up(self, session: _Session) -> View:
-        """Work everything committed into blocks and tail; the session's lock is held."""
+    async def _catch_up(self, session: _Session, *, whole: bool = False) -> View:
+        """Work everything committed into blocks and tail; the session's lock is held.
+
+        Args:
+            whole: leave nothing in the tail.
+        """
         try:
             try:
-                return await self._fold_and_seal(session)
+                return await self._fold_and_seal(session, whole)
             except IntegrityError:
                 # Another process sealed the same rows, or the session was deleted and its key
                 # given to another: what is stored decides.
                 session.tail = Tail()
-                return await self._fold_and_seal(session)
+                return await self._fold_and_seal(session, whole)
         except BaseException:
             # A thread may still be at work on this one: it is left to it, the log has it all.
             session.tail = Tail()
             raise
 
-    async def _fold_and_seal(self, session: _Session) -> View:
+    async def _fold_and_seal(self, session: _Session, whole: bool) -> View:
         tail = session.tail
         while True:
             take = partial(tail.catch_up, session_pk=session.pk, news=session.heard())
             behind = await self._database.read(take)
-            if tail.rows >= self._shape.segment:
-                await self._seal(session.pk, tail)
+            if tail.rows >= self._shape.segment or (whole and not behind and tail.rows):
+                await self._seal(session.pk, tail, rest=whole and not behind)
             if not behind:
                 return tail.view
 
-    async def _seal(self, session_pk: int, tail: Tail) -> None:
+    async def _seal(self, session_pk: int, tail: Tail, *, rest: bool) -> None:
         def build(connection: Connection) -> tuple[Sealing, Stretch]:
-            whole = tail.whole()
+            stretch = tail.whole()
             rows = self._shape.segment
-            end = len(whole) // rows * rows
+            end = len(stretch) if rest else len(stretch) // rows * rows
             sealing = Sealing(session_pk, tail.sealed, self._shape)
             for start in range(0, end, rows):
-                sealing.add(connection, whole.cut(start, start + rows))
-            return sealing, whole.cut(end, len(whole))
+                sealing.add(connection, stretch.cut(start, min(start + rows, end)))
+            return sealing, stretch.cut(end, len(stretch))
 
-        sealing, rest = await self._database.read(build)
+        sealing, left = await self._database.read(build)
         await self._database.write(sealing.store)
-        tail.cut(sealing.after, rest)
+        tail.cut(sealing.after, left)
 
     def _trim(self, keep: int | None = None) -> None:
         """Let go of the tails used longest ago while all together hold too much."""

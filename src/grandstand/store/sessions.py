@@ -136,6 +136,16 @@ def silent_since(connection: Connection, moment: datetime, kind: Kind) -> list[s
     return [session_id for (session_id,) in rows]
 
 
+def ended_before(connection: Connection, moment: datetime) -> list[str]:
+    """Ids of sessions that ended before `moment`."""
+    rows = connection.execute(
+        select(sessions.c.session_id).where(
+            sessions.c.status.in_([s.value for s in ENDED]), sessions.c.end_time < moment
+        )
+    )
+    return [session_id for (session_id,) in rows]
+
+
 def listing(
     connection: Connection,
     *,

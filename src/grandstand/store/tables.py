@@ -100,6 +100,7 @@ sessions = Table(
     Column("config", JSON, nullable=False),
     Column("parent_session_id", String(128)),
     Column("archived", Boolean, nullable=False, server_default=text("false")),
+    Column("packed_seq", BigInteger, nullable=False, server_default="0"),
     Index(None, "status"),
     Index(None, "created_at", "pk"),
     Index(None, "scenario_name"),
@@ -117,7 +118,8 @@ log = Table(
     Column("batch_id", String(128)),
     Column("received_at", UtcTime, nullable=False),
 )
-"""The truth: one row per accepted batch, its bytes as received and the seqs they took."""
+"""The truth: one row per accepted batch, its bytes as received and the seqs they took; of batches
+long past, many in one row, see `packing.py`."""
 
 Index(
     "uq_log_batch",
@@ -127,6 +129,17 @@ Index(
     sqlite_where=log.c.batch_id.is_not(None),
     postgresql_where=log.c.batch_id.is_not(None),
 )
+
+packed_batches = Table(
+    "packed_batches",
+    metadata,
+    _session_pk(primary_key=True),
+    Column("digest", LargeBinary(16), primary_key=True),
+    Column("first_seq", BigInteger, nullable=False),
+    Column("last_seq", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Ids of batches whose own row is gone, so that sending one again stays harmless for good."""
 
 record_keys = Table(
     "record_keys",
