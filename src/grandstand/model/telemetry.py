@@ -348,6 +348,16 @@ def envelope(type: str, session_id: str, seq: int | None, at: datetime, data: by
     )
 
 
+def envelope_line(type: str, seq: int, at: datetime, data: bytes) -> bytes:
+    """A stored record as a line of an export, around data already encoded."""
+    return b'{"type":"%b","seq":%d,"timestamp":%b,"data":%b}\n' % (
+        type.encode(),
+        seq,
+        _encoder.encode(at),
+        data,
+    )
+
+
 def _refusal(error: Exception, where: str = "") -> ValidationFailed:
     text = str(error)
     path = ""

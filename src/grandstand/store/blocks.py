@@ -16,7 +16,7 @@ series of any length is covered by its blocks of the top level and at most 63 of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -125,6 +125,44 @@ def sealed(connection: Connection, session_pk: int) -> Sealed:
         return Sealed(0, 0, 0, names)
     x, _ = unpack(last.fine)
     return Sealed(last.number + 1, last.seq_greatest, int(x[STEP, -1]), names)
+
+
+def segments(
+    connection: Connection, session_pk: int, names: Mapping[str, int], start: int, end: int
+) -> list[Stretch]:
+    """Whole segments, from `start` up to `end`, that one left out.
+
+    Args:
+        names: the metrics wanted, with their numbers.
+    """
+    rows = connection.execute(
+        select(blocks.c.series, blocks.c.number, blocks.c.fine).where(
+            blocks.c.session_pk == session_pk,
+            blocks.c.series.in_([X, *names.values()]),
+            blocks.c.level == 0,
+            blocks.c.number.between(start, end - 1),
+        )
+    )
+    x: dict[int, Ints] = {}
+    columns: dict[int, dict[int, Column]] = {}
+    for row in rows:
+        ints, floats = unpack(row.fine)
+        if row.series == X:
+            x[row.number] = ints
+        else:
+            column = Column(floats[0], ints[0] if len(ints) else None)
+            columns.setdefault(row.number, {})[row.series] = column
+    return [
+        Stretch(
+            x[number],
+            {
+                name: found
+                for name, series in names.items()
+                if (found := columns.get(number, {}).get(series)) is not None
+            },
+        )
+        for number in sorted(x)
+    ]
 
 
 class Sealing:

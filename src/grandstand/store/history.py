@@ -7,7 +7,7 @@ session goes on reporting, and reading page after page neither skips nor repeats
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, TypeAlias
 
@@ -41,13 +41,71 @@ Row: TypeAlias = tuple[int, str, datetime, bytes]
 
 
 @dataclass(slots=True, frozen=True)
-class _Filter:
+class Sieve:
+    """Which records are asked for.
+
+    Attributes:
+        types: of `RECORD_TYPES`.
+        metrics: only these fields of metrics records (and names in `extra`); None for all.
+        after, before: when the record says it happened, or else arrived; both included.
+        since_seq: the last seq one already has; until_seq: the last one wanted.
+        episode_from, episode_to: both included; records that name no episode are left out.
+    """
+
     types: frozenset[str]
-    metrics: frozenset[str] | None
-    after: datetime | None
-    before: datetime | None
-    episode_from: int | None
-    episode_to: int | None
+    metrics: frozenset[str] | None = None
+    after: datetime | None = None
+    before: datetime | None = None
+    since_seq: int = 0
+    until_seq: int | None = None
+    episode_from: int | None = None
+    episode_to: int | None = None
+
+    @classmethod
+    def asked(
+        cls,
+        types: Sequence[str] | None = None,
+        metrics: Sequence[str] | None = None,
+        after: datetime | None = None,
+        before: datetime | None = None,
+        since_seq: int | None = None,
+        until_seq: int | None = None,
+        episode_from: int | None = None,
+        episode_to: int | None = None,
+    ) -> Sieve:
+        """As a client asks, see `Sieve`; `types` None is metrics, decisions and graphs.
+
+        Raises:
+            ValidationFailed: names the field and its bound.
+        """
+        _ordered("after", after, "before", before)
+        _ordered("since_seq", since_seq, "until_seq", until_seq)
+        _ordered("episode_from", episode_from, "episode_to", episode_to)
+        return cls(
+            _types(types),
+            frozenset(metrics) if metrics is not None else None,
+            after,
+            before,
+            since_seq or 0,
+            until_seq,
+            episode_from,
+            episode_to,
+        )
+
+    def of(self, types: frozenset[str]) -> Sieve:
+        """The same for other types."""
+        return replace(self, types=types)
+
+    @property
+    def open(self) -> bool:
+        """Whether every record of its types and seqs passes."""
+        return (
+            self.metrics is None
+            and self.after is None
+            and self.before is None
+            and self.episode_from is None
+            and self.episode_to is None
+        )
 
     def passes(self, episode: object, at: datetime) -> bool:
         if (self.after is not None and at < self.after) or (
@@ -78,32 +136,18 @@ class _Filter:
 def history(
     connection: Connection,
     session_pk: int,
+    sieve: Sieve | None = None,
     *,
-    types: Sequence[str] | None = None,
-    metrics: Sequence[str] | None = None,
-    after: datetime | None = None,
-    before: datetime | None = None,
-    since_seq: int | None = None,
-    until_seq: int | None = None,
-    episode_from: int | None = None,
-    episode_to: int | None = None,
     limit: int = 1000,
     cursor: str | None = None,
 ) -> dict[str, Any]:
     """One page of what a session reported, in the order it was stored.
 
-    Every bound is included, but for `since_seq`: it is the last seq one already has. Metrics and
-    decisions are the record's data with its `seq` and `timestamp`; a row of a columnar record is
-    an item like any other. Graphs are given whole, as they stand now. An event
+    Metrics and decisions are the record's data with its `seq` and `timestamp`; a row of a columnar
+    record is an item like any other. Graphs are given whole, as they stand now. An event
     (``training_status``) is only there when its type is asked for.
 
     Args:
-        types: of `RECORD_TYPES`; None for metrics, decisions and graphs.
-        metrics: only these fields of metrics records (and names in `extra`); records with none
-            of them are left out.
-        after, before: when the record says it happened, or else arrived; aware.
-        since_seq, until_seq: seqs greater than the one, up to the other.
-        episode_from, episode_to: records that name no episode are left out.
         limit: 1 to `MAX_LIMIT` records (graphs not counted).
         cursor: `next_cursor` of the page before.
 
@@ -111,29 +155,25 @@ def history(
         ``{metrics_data, bot_decisions, graph_data, events?, total_points, oldest_seq,
         next_cursor}``; `total_points` counts the records on this page, `oldest_seq` is the first
         seq still in the log (1 unless a retention setting dropped something), `next_cursor` is
-        None on the last page. A
-        page that found little in `SCAN` seqs is short, or empty, and has a `next_cursor`.
+        None on the last page. A page that found little in `SCAN` seqs is short, or empty, and has
+        a `next_cursor`.
 
     Raises:
         ValidationFailed: names the field and its bound.
     """
-    wanted = _types(types)
+    sieve = sieve or Sieve.asked()
+    wanted = sieve.types
     if not 1 <= limit <= MAX_LIMIT:
         raise _refused("limit", limit, [1, MAX_LIMIT], f"must be from 1 to {MAX_LIMIT}")
-    _ordered("after", after, "before", before)
-    _ordered("since_seq", since_seq, "until_seq", until_seq)
-    _ordered("episode_from", episode_from, "episode_to", episode_to)
-    start = max(_position(cursor), since_seq or 0)
-    named = frozenset(metrics) if metrics is not None else None
-    sieve = _Filter(wanted, named, after, before, episode_from, episode_to)
+    start = max(_position(cursor), sieve.since_seq)
     found: dict[str, list[dict[str, Any]]] = {METRICS: [], DECISION: [], STATUS: []}
-    taken, reached, end = 0, start, _end(connection, session_pk, until_seq)
+    taken, reached, end = 0, start, last_seq(connection, session_pk, sieve.until_seq)
     horizon = min(end, start + SCAN)
     if wanted - {GRAPH}:
-        for seq, record, row, at in _records(
+        for seq, record, row, at in records(
             connection, session_pk, start, horizon, wanted - {GRAPH}
         ):
-            item = _item(sieve, seq, record, row, at)
+            item = item_of(sieve, seq, record, row, at)
             if item is None:
                 continue
             if taken == limit:
@@ -165,8 +205,8 @@ def replay(connection: Connection, session_pk: int, since_seq: int, limit: int) 
         limit: at most so many; ask again from the last one's seq for more.
     """
     rows: list[Row] = []
-    end = _end(connection, session_pk, None)
-    for seq, record, row, at in _records(
+    end = last_seq(connection, session_pk)
+    for seq, record, row, at in records(
         connection, session_pk, since_seq, end, frozenset(RECORD_TYPES), slice_seqs=limit
     ):
         if len(rows) == limit:
@@ -183,7 +223,7 @@ def oldest_seq(connection: Connection, session_pk: int) -> int:
         .order_by(log.c.last_seq)
         .limit(1)
     )
-    return int(first) if first is not None else _end(connection, session_pk, None) + 1
+    return int(first) if first is not None else last_seq(connection, session_pk) + 1
 
 
 def batches(
@@ -218,7 +258,7 @@ def batches(
                 yield inner
 
 
-def _records(
+def records(
     connection: Connection,
     session_pk: int,
     after_seq: int,
@@ -242,9 +282,10 @@ def _records(
         at = to
 
 
-def _item(
-    sieve: _Filter, seq: int, record: Record, row: int, arrived_at: datetime
+def item_of(
+    sieve: Sieve, seq: int, record: Record, row: int, arrived_at: datetime
 ) -> dict[str, Any] | None:
+    """A record's row as `history` gives it; None when it is not asked for."""
     at = record.timestamp(row, arrived_at)
     if isinstance(record.value, Columns):
         if not sieve.passes(record.value.episode[row], at):
@@ -262,7 +303,8 @@ def _item(
     return data | {"seq": seq, "timestamp": at}
 
 
-def _end(connection: Connection, session_pk: int, until_seq: int | None) -> int:
+def last_seq(connection: Connection, session_pk: int, until_seq: int | None = None) -> int:
+    """A session's newest seq, no greater than `until_seq`."""
     last = connection.scalar(
         select(func.max(sessions.c.last_seq)).where(sessions.c.pk == session_pk)
     )

@@ -143,6 +143,18 @@ class SeriesStore:
             await self._catch_up(session, whole=True)
         self._trim(session_pk)
 
+    async def view(self, session_pk: int) -> View:
+        """A session's series as they are now, everything committed before the call included.
+
+        Raises:
+            NotFound: no such session.
+        """
+        session = self._session(session_pk)
+        async with session.lock:
+            view = await self._catch_up(session)
+        self._trim(session_pk)
+        return view
+
     async def settle(self) -> None:
         """Wait until nothing is under way in the background."""
         while (worker := self._worker) is not None:
@@ -211,10 +223,7 @@ class SeriesStore:
                 f"max_points: must be from 1 to {MAX_POINTS}, not {max_points}",
                 details={"field": "max_points", "value": max_points, "bound": [1, MAX_POINTS]},
             )
-        session = self._session(session_pk)
-        async with session.lock:
-            view = await self._catch_up(session)
-        self._trim(session_pk)
+        view = await self.view(session_pk)
         names = view.names if metrics is None else tuple(dict.fromkeys(metrics))
 
         def read(connection: Connection) -> bytes:

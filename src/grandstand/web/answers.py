@@ -59,9 +59,20 @@ def shape(name: str) -> dict[str, Any]:
     return {"$ref": _REF.format(name=name)}
 
 
-def gives(schema: dict[str, Any] | None, *errors: int, status: int = 200) -> dict[str, Any]:
-    """Route arguments that document its answer (None: no body) and the errors it may give."""
-    content = {"content": {"application/json": {"schema": schema}}} if schema is not None else {}
+def gives(
+    schema: dict[str, Any] | None, *errors: int, status: int = 200, files: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Route arguments that document its answer (None: no body) and the errors it may give.
+
+    Args:
+        files: media types of an answer that is a file.
+    """
+    content: dict[str, Any] = {}
+    if schema is not None:
+        content = {"content": {"application/json": {"schema": schema}}}
+    elif files:
+        file = {"schema": {"type": "string", "format": "binary"}}
+        content = {"content": {media.split(";")[0]: file for media in files}}
     responses: dict[int | str, Any] = {status: {"description": "Done.", **content}}
     words = {
         400: "The request makes no sense now.",

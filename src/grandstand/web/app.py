@@ -16,7 +16,7 @@ from grandstand.assembly import Assembly
 from grandstand.web import errors
 from grandstand.web.answers import components
 from grandstand.web.auth import Authority, Guard
-from grandstand.web.routes import models, server, sessions, training
+from grandstand.web.routes import history, models, server, sessions, training
 from grandstand.web.socketio import mount_socketio
 from grandstand.web.websocket import register_websocket
 
@@ -51,7 +51,7 @@ def make_app(house: Assembly, *, supervise_at: str | None = None) -> ASGIApp:
     authority = Authority(house.access, house.settings)
     errors.install(app, house.clock)
     register_websocket(app, house, authority)
-    for part in (sessions, training, models, server):
+    for part in (sessions, history, training, models, server):
         app.include_router(part.routes(house, authority))
     _document(app)
     whole: ASGIApp = mount_socketio(app, house, authority)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from grandstand.errors import ValidationFailed
 from grandstand.store import history as module
-from grandstand.store.history import history, oldest_seq, replay
+from grandstand.store.history import Sieve, history, oldest_seq, replay
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -43,8 +43,10 @@ GRAPH = {
 
 @pytest.fixture
 async def ask(database, reporter):
-    async def history_page(**asked):
-        return await database.read(lambda c: history(c, reporter.pk, **asked))
+    async def history_page(limit=1000, cursor=None, **asked):
+        return await database.read(
+            lambda c: history(c, reporter.pk, Sieve.asked(**asked), limit=limit, cursor=cursor)
+        )
 
     return history_page
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, func, select, update
 
 from grandstand.errors import Conflict
 from grandstand.store.database import Database
-from grandstand.store.history import batches, history, oldest_seq, replay
+from grandstand.store.history import Sieve, batches, history, oldest_seq, replay
 from grandstand.store.log import Append, append_many
 from grandstand.store.migrate import downgrade, upgrade
 from grandstand.store.packing import PACK_BYTES, PACKED, Pack, packable
@@ -60,10 +60,11 @@ async def test_history_and_replay_read_the_same_after_packing(database, reporter
     types = ["training_metrics", "bot_decision", "training_status"]
 
     def everything(connection: Connection) -> Any:
-        whole = history(connection, reporter.pk, types=types, limit=10_000)
-        part = history(connection, reporter.pk, since_seq=17, until_seq=61, episode_from=5)
+        whole = history(connection, reporter.pk, Sieve.asked(types), limit=10_000)
+        some = Sieve.asked(since_seq=17, until_seq=61, episode_from=5)
+        part = history(connection, reporter.pk, some)
         pages = [replay(connection, reporter.pk, since, 7) for since in range(last + 1)]
-        decisions = history(connection, reporter.pk, types=["bot_decision"])
+        decisions = history(connection, reporter.pk, Sieve.asked(["bot_decision"]))
         return whole, part, pages, decisions, oldest_seq(connection, reporter.pk)
 
     before = await database.read(everything)

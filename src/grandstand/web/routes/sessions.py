@@ -1,9 +1,8 @@
-"""/api/training/sessions: sessions, what they report, and what was reported."""
+"""/api/training/sessions: sessions, and what they report."""
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
@@ -15,14 +14,12 @@ from grandstand.model.telemetry import (
     GRAPH,
     METRICS,
     Batch,
-    as_utc,
     parse_batch,
     parse_record,
 )
 from grandstand.service.access import Grant, Scope
 from grandstand.service.sessions import VERBS, NewSession
-from grandstand.store.history import history
-from grandstand.web.answers import ANY, answer, gives, listing, raw, shape, takes
+from grandstand.web.answers import ANY, answer, gives, listing, shape, takes
 from grandstand.web.auth import Authority
 from grandstand.web.bodies import Finish, Heartbeat, SessionCreate, SessionUpdate
 
@@ -167,58 +164,6 @@ def routes(house: Assembly, authority: Authority) -> APIRouter:
             await house.training.checkpoint_taken(session_id)
         return answer(told)
 
-    @router.get(BASE + "/{session_id}/history", **gives(ANY, 404, 422))
-    async def get_history(
-        session_id: str,
-        grant: Grant = watch,
-        type: Annotated[str | None, Query(description="Record types, with commas.")] = None,
-        metrics: Annotated[str | None, Query(description="Metric names, with commas.")] = None,
-        after: datetime | None = None,
-        before: datetime | None = None,
-        since_seq: Annotated[int | None, Query(ge=0)] = None,
-        until_seq: Annotated[int | None, Query(ge=0)] = None,
-        episode_from: Annotated[int | None, Query(ge=0)] = None,
-        episode_to: Annotated[int | None, Query(ge=0)] = None,
-        limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
-        cursor: str | None = None,
-    ) -> Response:
-        """What was reported, in order, a page at a time."""
-        pk = await sessions.key(session_id)
-        found = await house.database.read(
-            lambda connection: history(
-                connection,
-                pk,
-                types=_names(type),
-                metrics=_names(metrics),
-                after=as_utc(after) if after else None,
-                before=as_utc(before) if before else None,
-                since_seq=since_seq,
-                until_seq=until_seq,
-                episode_from=episode_from,
-                episode_to=episode_to,
-                limit=limit,
-                cursor=cursor,
-            )
-        )
-        return answer({"session_id": session_id, **found})
-
-    @router.get(BASE + "/{session_id}/series", **gives(ANY, 404, 422))
-    async def get_series(
-        session_id: str,
-        grant: Grant = watch,
-        metrics: Annotated[str | None, Query(description="Metric names, with commas.")] = None,
-        x: Literal["episode", "step", "time", "seq"] = "episode",
-        from_: Annotated[float | None, Query(alias="from")] = None,
-        to: float | None = None,
-        max_points: Annotated[int, Query(ge=1, le=100_000)] = 1000,
-    ) -> Response:
-        """Curves, as columns of at most `max_points` buckets each."""
-        pk = await sessions.key(session_id)
-        body = await house.series.query_json(
-            pk, _names(metrics), x, from_, to, max_points, session_id=session_id
-        )
-        return raw(body)
-
     for verb in VERBS:
         _verb(router, house, operate, verb)
 
@@ -259,14 +204,15 @@ def _verb(router: APIRouter, house: Assembly, operate: Any, verb: str) -> None:
         return answer(await house.sessions.ask(session_id, verb))
 
 
-def _names(text: str | None) -> list[str] | None:
+def names_in(text: str | None) -> list[str] | None:
+    """Names separated by commas; None when nothing was said."""
     if text is None:
         return None
     return [name for part in text.split(",") if (name := part.strip())]
 
 
 def _statuses(text: str | None) -> list[Status] | None:
-    names = _names(text)
+    names = names_in(text)
     if names is None:
         return None
     if "all" in names:
