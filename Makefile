@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run base dev page docs picture check test format lint types imports unit clean
+.PHONY: help run base dev page docs picture bench check test format lint types imports unit clean
 
 help: ## explain the verbs
 	@echo "Grandstand: train agents, record what they report, watch and steer them live."
@@ -37,6 +37,9 @@ docs: dev ## write the generated pages of docs/ again
 
 picture: dev ## take the README's screenshot again (needs chromium)
 	@$(BIN)/python scripts/screenshot.py $(ARGS)
+
+bench: base ## every bar of telemetry beside a floor or a peer (make bench ARGS='fanout --quick')
+	@$(BIN)/python -m bench $(ARGS)
 
 clean: ## remove what was built and cached; data/ and .venv stay
 	rm -rf dist build src/grandstand/web/dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,1 @@
+"""The bars of telemetry, each measured beside a floor or a peer in the same run."""

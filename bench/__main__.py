@@ -1,0 +1,41 @@
+"""`make bench`: every bar of telemetry beside a floor or a peer, one line each."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+
+from bench import fanout, ingest
+from bench.bars import Run, say
+from bench.machine import describe, load_average
+
+SECTIONS: dict[str, Callable[[Run], None]] = {
+    "fanout": fanout.measure,
+    "ingest": ingest.measure,
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=__doc__)
+    parser.add_argument(
+        "sections",
+        nargs="*",
+        choices=[[], *SECTIONS],
+        metavar="section",
+        help=f"which: {', '.join(SECTIONS)} (all)",
+    )
+    parser.add_argument("--quick", action="store_true", help="small counts, to see that it works")
+    parser.add_argument("--repeats", type=int, help="how often each figure is taken")
+    parser.add_argument("--no-peers", action="store_true", help="leave out peers of .venv-bench")
+    told = parser.parse_args()
+    run = Run(told.quick, told.repeats or (2 if told.quick else 5), not told.no_peers)
+    about = describe()
+    say(f"{about['cpu']}, {about['cores']} cores, load {load_average():.2f}")
+    for name in told.sections or SECTIONS:
+        run.section(name, SECTIONS[name])
+    return 1 if run.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,205 @@
+"""Live fan-out: one room, N spectators, ~600-byte messages, every row (`max_hz=0`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from bench import bodies, client
+from bench.bars import Bar, Run, figure, medians, say
+from bench.client import Load, report
+from bench.servers import Server, grandstand, peer
+
+SECTION = "Live fan-out"
+NUMBERS = (200, 1000)
+MESSAGES_PER_SECOND = 100
+
+
+@contextmanager
+def room(spectators: int, *, rate: float, batch: int = 1, **more: Any) -> Iterator[Load]:
+    """Our server with a session, its spectators and its reporters.
+
+    Args:
+        rate: requests a second, 0 for as many as are answered (two connections then).
+        batch: records a request.
+    """
+    with grandstand() as server:
+        session = server.session()
+        with at_work(server, session, spectators, rate=rate, batch=batch, **more) as load:
+            yield load
+
+
+@contextmanager
+def at_work(
+    server: Server, session: str, spectators: int, *, rate: float, batch: int = 1, **more: Any
+) -> Iterator[Load]:
+    """Spectators and reporters at a session of a server that runs already."""
+    base = f"/api/training/sessions/{session}"
+    connections = 8 if rate else 2
+    if batch == 1:
+        singles = bodies.write_singles(server.folder / "singles", stamped=True, live=True)
+        group = report(f"{base}/metrics", singles, connections=connections, rate=rate)
+    else:
+        batches = bodies.write_batches(server.folder / "batches", batch, stamped=True, live=True)
+        group = report(f"{base}/records", batches, connections=connections, rate=rate)
+    watch = f"/ws/{session}?max_hz=0"
+    with Load(server, spectators=spectators, watch=watch, reports=[group], **more) as load:
+        yield load
+
+
+@contextmanager
+def peer_room(name: str, spectators: int, *, rate: float, socketio: bool = False) -> Iterator[Load]:
+    """The same at a peer."""
+    with peer(name) as server:
+        singles = bodies.write_singles(server.folder / "singles", stamped=True, live=True)
+        group = report("/metrics", singles, connections=8 if rate else 2, rate=rate)
+        with Load(
+            server,
+            spectators=spectators,
+            watch="/socket.io/?EIO=4&transport=websocket" if socketio else "/ws",
+            socketio="peer" if socketio else None,
+            stamp='"last_episode_return":' if socketio else '"current_reward":',
+            reports=[group],
+        ) as load:
+            yield load
+
+
+def lost(told: dict[str, Any]) -> int:
+    """Messages that spectators should have and have not."""
+    who = told["spectators"]
+    return int(who["gaps"] + who["missing"])
+
+
+def per_delivery(told: dict[str, Any]) -> float:
+    """Server CPU of a delivery in microseconds, the whole way of the record included."""
+    return float(told["server_cpu_drained"] * 1e6 / max(1, told["spectators"]["messages"]))
+
+
+def measure(run: Run) -> None:
+    """One write per delivery, the adaptive flush, and 100 messages a second."""
+    for spectators in NUMBERS:
+        _room(run, spectators)
+
+
+def _room(run: Run, spectators: int) -> None:
+    seconds = run.pick(2, 10)
+    steady: list[dict[str, Any]] = []
+    silent: list[float] = []
+    floors: list[dict[str, Any]] = []
+    with room(0, rate=MESSAGES_PER_SECOND) as load:
+        for _ in range(run.repeats):
+            told = load.go(seconds)
+            silent.append(told["server_cpu"] * 1e6 / told["reporters"][0]["done"])
+    with room(spectators, rate=MESSAGES_PER_SECOND) as load:
+        load.go(1)
+        for _ in range(run.repeats):
+            steady.append(load.go(seconds))
+            floors.append(client.floor(spectators, run.pick(1, 3)))
+    floor_rate = medians([f["per_second"] for f in floors])
+    floor_us = medians([f["cpu_us"] for f in floors])
+    whole = [per_delivery(t) for t in steady]
+    own = [us - medians(silent) / spectators for us in whole]
+    share = [floor_us / us for us in own]
+    together = medians([t["spectators"]["messages"] / t["spectators"]["reads"] for t in steady])
+    size = medians([t["spectators"]["bytes"] / t["spectators"]["messages"] for t in steady])
+    run.add(
+        Bar(
+            SECTION,
+            f"one write per delivery, N = {spectators}: share of the floor",
+            "≥ 0.75",
+            share,
+            "",
+            f"floor {figure(floor_us)} µs a send, {figure(floor_rate)}/s",
+            medians(share),
+            medians(share) >= 0.75,
+            f"CPU for CPU at {MESSAGES_PER_SECOND} msg/s; {together:.2f} messages a read, "
+            f"{size:.0f} bytes each",
+        )
+    )
+    run.add(
+        Bar(
+            SECTION,
+            f"one write per delivery, N = {spectators}: server CPU a delivery",
+            "≤ 5 µs",
+            own,
+            "µs",
+            f"floor {figure(floor_us)} µs",
+            medians(own) / floor_us,
+            medians(own) <= 5,
+            f"{figure(medians(whole))} µs with receiving and storing the record, which costs "
+            f"{figure(medians(silent))} µs when nobody watches",
+        )
+    )
+    _steady(run, spectators, steady)
+    _adaptive(run, spectators, floor_rate)
+    _plain(run, spectators, medians(own))
+
+
+def _steady(run: Run, spectators: int, steady: list[dict[str, Any]]) -> None:
+    name = f"{spectators} × {MESSAGES_PER_SECOND} msg/s"
+    losses = [float(lost(t)) for t in steady]
+    run.add(Bar(SECTION, f"{name}: lost", "0", losses, "messages", met=max(losses) == 0))
+    p50 = [t["spectators"]["delay"]["p50"] / 1000 for t in steady]
+    p99 = [t["spectators"]["delay"]["p99"] / 1000 for t in steady]
+    core = [100 * t["server_cpu"] / t["seconds"] for t in steady]
+    most_p99, most_core = (6, 15) if spectators == 200 else (30, 60)
+    if spectators == 200:
+        run.add(Bar(SECTION, f"{name}: p50", "≤ 2 ms", p50, "ms", met=medians(p50) <= 2))
+    met = medians(p99) <= most_p99
+    run.add(Bar(SECTION, f"{name}: p99", f"≤ {most_p99} ms", p99, "ms", met=met))
+    met = medians(core) <= most_core
+    run.add(Bar(SECTION, f"{name}: server", f"≤ {most_core} % of a core", core, "%", met=met))
+
+
+def _adaptive(run: Run, spectators: int, floor_rate: float) -> None:
+    seconds = run.pick(3, 10)
+    with room(spectators, rate=0, batch=100, drain=20) as load:
+        load.go(1)
+        told = [load.go(seconds) for _ in range(run.repeats)]
+    rates = [t["spectators"]["messages"] / t["took"] for t in told]
+    asked = 10 if spectators == 200 else 2
+    ratio = medians(rates) / floor_rate
+    client_share = medians([100 * t["client_cpu"] / t["seconds"] for t in told])
+    run.add(
+        Bar(
+            SECTION,
+            f"adaptive flush, N = {spectators}: deliveries",
+            f"≥ {asked} × the floor",
+            rates,
+            "/s",
+            f"floor {figure(floor_rate)}/s",
+            ratio,
+            ratio >= asked,
+            f"batches of 100 on two connections; {sum(map(lost, told))} lost; "
+            f"load client {client_share:.0f} % of its core",
+        )
+    )
+
+
+def _plain(run: Run, spectators: int, ours: float) -> None:
+    seconds = run.pick(2, 10)
+    with peer_room("plain_fanout", spectators, rate=MESSAGES_PER_SECOND) as load:
+        load.go(1)
+        steady = load.go(seconds)
+    with peer_room("plain_fanout", spectators, rate=0) as load:
+        load.go(1)
+        flat = load.go(seconds)
+    us = per_delivery(steady)
+    say(f"  (plain loop flat out: {figure(flat['spectators']['messages'] / flat['took'])}/s)")
+    delay = steady["spectators"]["delay"] or {"p99": 0}
+    run.add(
+        Bar(
+            SECTION,
+            f"peer, N = {spectators}: plain FastAPI loop, CPU a delivery",
+            "–",
+            [us],
+            "µs",
+            f"ours {figure(ours)} µs",
+            us / ours,
+            None,
+            f"flat out {figure(flat['spectators']['messages'] / flat['took'])}/s; at "
+            f"{MESSAGES_PER_SECOND} msg/s lost {lost(steady)} of "
+            f"{steady['reporters'][0]['done'] * spectators}, p99 {delay['p99'] / 1000:.1f} ms",
+        )
+    )

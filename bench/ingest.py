@@ -1,0 +1,105 @@
+"""Ingest: records that are on disk when they are acknowledged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bench import bodies
+from bench.bars import Bar, Run, figure, medians
+from bench.client import Load, report
+from bench.servers import grandstand, peer
+
+SECTION = "Ingest"
+
+
+def measure(run: Run) -> None:
+    """Every bar of the section."""
+    single(run)
+    batch(run)
+
+
+def single(run: Run) -> None:
+    """One record a POST over eight keep-alive connections, beside a route that stores nothing."""
+    seconds = run.pick(2, 10)
+    ours: list[dict[str, Any]] = []
+    theirs: list[dict[str, Any]] = []
+    with grandstand() as server, peer("plain_post") as plain:
+        session = server.session()
+        singles = bodies.write_singles(server.folder / "singles")
+        path = f"/api/training/sessions/{session}/metrics"
+        with (
+            Load(server, reports=[report(path, singles)]) as load,
+            Load(plain, reports=[report("/metrics", singles)]) as other,
+        ):
+            load.go(0.5)
+            other.go(0.5)
+            for _ in range(run.repeats):
+                ours.append(load.go(seconds))
+                theirs.append(other.go(seconds))
+    rates = [_rate(t) for t in ours]
+    other_rates = [_rate(t) for t in theirs]
+    ratio = medians(rates) / medians(other_rates)
+    delay = ours[-1]["reporters"][0]["delay"]
+    run.add(
+        Bar(
+            SECTION,
+            "single POST, 8 connections",
+            "≥ 5 k records/s",
+            rates,
+            "records/s",
+            met=medians(rates) >= 5000,
+            note=f"p50 {delay['p50'] / 1000:.2f} ms, p99 {delay['p99'] / 1000:.2f} ms; "
+            f"{figure(_cpu_us(ours[-1]))} µs CPU a record",
+        )
+    )
+    run.add(
+        Bar(
+            SECTION,
+            "single POST against a route that stores nothing",
+            "≥ 1.0 ×",
+            rates,
+            "records/s",
+            f"FastAPI + pydantic {figure(medians(other_rates))}/s",
+            ratio,
+            ratio >= 1,
+            f"the peer: {figure(_cpu_us(theirs[-1]))} µs CPU a record",
+        )
+    )
+
+
+def batch(run: Run) -> None:
+    """A hundred records a POST."""
+    seconds = run.pick(2, 10)
+    with grandstand() as server:
+        session = server.session()
+        batches = bodies.write_batches(server.folder / "batches", 100)
+        path = f"/api/training/sessions/{session}/records"
+        with Load(server, reports=[report(path, batches)]) as load:
+            load.go(0.5)
+            told = [load.go(seconds) for _ in range(run.repeats)]
+    rates = [100 * _rate(t) for t in told]
+    delay = told[-1]["reporters"][0]["delay"]
+    run.add(
+        Bar(
+            SECTION,
+            "batch of 100 a POST",
+            "≥ 120 k records/s",
+            rates,
+            "records/s",
+            met=medians(rates) >= 120_000,
+            note=f"{figure(medians(rates) * bodies.FIELDS)} points/s; p50 "
+            f"{delay['p50'] / 1000:.1f} ms, p99 {delay['p99'] / 1000:.1f} ms; "
+            f"{figure(_cpu_us(told[-1]) / 100)} µs CPU a record",
+        )
+    )
+
+
+def _rate(told: dict[str, Any]) -> float:
+    group = told["in_time"]["reporters"][0]
+    if group["refused"]:
+        raise RuntimeError(f"{group['refused']} requests were refused: {group['trouble']}")
+    return float(group["done"] / told["seconds"])
+
+
+def _cpu_us(told: dict[str, Any]) -> float:
+    return float(told["server_cpu"] * 1e6 / told["in_time"]["reporters"][0]["done"])
