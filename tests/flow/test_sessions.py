@@ -167,3 +167,48 @@ async def test_the_verbs_of_a_training(house: Any) -> None:
     await house.ok("POST", f"{path}/finish", json={"status": "stopped"}, headers=worker.headers)
     assert (await house.ok("GET", path))["verbs"] == ["resume"]
     assert await asks("resume") == ("queued", "running", True)
+
+
+async def test_pages_neither_skip_nor_repeat_while_sessions_come_and_go(house: Any) -> None:
+    for n in range(9):
+        await house.open_session(f"s{n}", total_episodes=9 - n if n % 3 else None)
+    for sort in ("name", "-name", "created_at", "-created_at", "-end_time", "status"):
+        seen: list[str] = []
+        cursor: dict[str, str] = {}
+        while True:
+            query = {"limit": 2, "sort": sort, "q": "s", **cursor}
+            page = await house.ok("GET", SESSIONS, params=query)
+            seen += [s["session_id"] for s in page["sessions"]]
+            if page["next_cursor"] is None:
+                break
+            cursor = {"cursor": page["next_cursor"]}
+            if len(seen) == 4:  # one goes that was seen, one comes at either end of the list
+                await house.ok("DELETE", f"{SESSIONS}/{seen[0]}", 204)
+                for name in ("s", "s99"):
+                    await house.open_session(name)
+        assert len(seen) == len(set(seen)), sort
+        assert {f"s{n}" for n in range(9)} <= set(seen), sort
+        for name in ("s", "s99", seen[0]):
+            await house.http.delete(f"{SESSIONS}/{name}")
+        await house.open_session(seen[0])
+
+
+async def test_search_looks_everywhere_whatever_the_case(house: Any) -> None:
+    await house.open_session("one", name="Ärger mit 100%", tags=["Übung", "a_b"])
+    await house.open_session("two", name="other", notes="nothing to see")
+
+    async def found(text: str) -> list[str]:
+        page = await house.ok("GET", SESSIONS, params={"q": text, "sort": "name"})
+        return [s["session_id"] for s in page["sessions"]]
+
+    assert await found("ÄRGER") == ["one"]
+    assert await found("übung") == ["one"]
+    assert await found("100%") == ["one"]
+    assert await found("0%m") == []
+    assert await found("a_b") == ["one"]
+    assert await found("axb") == []
+    assert await found("TO SEE") == ["two"]
+    await house.ok("PUT", f"{SESSIONS}/two", json={"name": "Renamed", "tags": ["late"]})
+    assert await found("renamed") == ["two"]
+    assert await found("LATE") == ["two"]
+    assert await found("other") == []

@@ -29,6 +29,7 @@ from grandstand.service.ledger import Ledger, Unit
 from grandstand.store import jobs
 from grandstand.store import sessions as rows
 from grandstand.store.jobs import JobStatus
+from grandstand.store.session_list import Page, listing
 
 logger = logging.getLogger("grandstand.sessions")
 
@@ -141,13 +142,13 @@ class Sessions:
         row = await self._ledger.database.read(lambda c: rows.row_of(c, session_id))
         return int(row.pk)
 
-    async def listing(self, **filters: Any) -> rows.Page:
-        """A page of sessions; the arguments are those of `store.sessions.listing`.
+    async def listing(self, **filters: Any) -> Page:
+        """A page of sessions; the arguments are those of `store.session_list.listing`.
 
         Raises:
             ValidationFailed: an argument makes no sense.
         """
-        page = await self._ledger.database.read(lambda c: rows.listing(c, **filters))
+        page = await self._ledger.database.read(lambda c: listing(c, **filters))
         return replace(page, sessions=[self._dress(s) for s in page.sessions])
 
     async def update(self, session_id: str, changes: Mapping[str, Any]) -> Session:

@@ -2,52 +2,29 @@
 
 from __future__ import annotations
 
-import base64
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
-    ColumnElement,
     Connection,
     Row,
-    String,
-    and_,
-    cast,
     delete,
     func,
     insert,
-    or_,
     select,
     update,
 )
 
-from grandstand.errors import Conflict, ValidationFailed
+from grandstand.errors import Conflict
 from grandstand.model.session import ALIVE, ENDED, Kind, Session, Status, Wanted
 from grandstand.store.log import no_session
 from grandstand.store.tables import sessions
 
-SORTS = {
-    "created_at": sessions.c.created_at,
-    "start_time": sessions.c.start_time,
-    "last_seen_at": sessions.c.last_seen_at,
-    "name": sessions.c.name,
-    "status": sessions.c.status,
-    "algorithm": sessions.c.algorithm,
-    "scenario_name": sessions.c.scenario_name,
-    "current_episode": sessions.c.current_episode,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """One page of a list of sessions."""
-
-    sessions: list[Session]
-    total: int
-    next_cursor: str | None
+SEARCHED = frozenset(
+    {"name", "session_id", "training_session_id", "scenario_name", "algorithm", "notes", "tags"}
+)
+"""Columns that a search looks through."""
 
 
 def insert_session(connection: Connection, values: dict[str, Any]) -> int:
@@ -64,6 +41,7 @@ def insert_session(connection: Connection, values: dict[str, Any]) -> int:
             detail="Use another training_session_id, or resume=true to go on with that one.",
             details={"session_id": session_id},
         )
+    values = {**values, "search_text": _searchable(values)}
     result = connection.execute(insert(sessions).values(**values))
     key = result.inserted_primary_key
     assert key is not None
@@ -116,7 +94,12 @@ def at_work(connection: Connection) -> list[Session]:
 
 def change(connection: Connection, session_pk: int, values: dict[str, Any]) -> None:
     """Set columns of a session's row."""
-    connection.execute(update(sessions).where(sessions.c.pk == session_pk).values(**values))
+    here = sessions.c.pk == session_pk
+    connection.execute(update(sessions).where(here).values(**values))
+    if not SEARCHED.isdisjoint(values):
+        row = connection.execute(select(*(sessions.c[n] for n in SEARCHED)).where(here)).one()
+        text = _searchable(dict(row._mapping))
+        connection.execute(update(sessions).where(here).values(search_text=text))
 
 
 def remove(connection: Connection, session_pk: int) -> None:
@@ -144,85 +127,6 @@ def ended_before(connection: Connection, moment: datetime) -> list[str]:
         )
     )
     return [session_id for (session_id,) in rows]
-
-
-def listing(
-    connection: Connection,
-    *,
-    statuses: Sequence[Status] | None = None,
-    kind: Kind | None = None,
-    algorithm: str | None = None,
-    tag: str | None = None,
-    q: str | None = None,
-    archived: bool | None = False,
-    sort: str = "-created_at",
-    limit: int = 100,
-    cursor: str | None = None,
-) -> Page:
-    """A page of sessions.
-
-    Args:
-        statuses: only these; None means those that have not ended, an empty list means all.
-        q: part of the name, id, scenario, algorithm, tags or notes, whatever the case.
-        sort: a key of `SORTS`, with ``-`` in front for the largest first.
-        cursor: `next_cursor` of the page before.
-
-    Raises:
-        ValidationFailed: unknown sort, or a cursor of another list.
-    """
-    column = SORTS.get(sort.lstrip("-"))
-    if column is None:
-        raise ValidationFailed(
-            f"sort: unknown key {sort!r}",
-            detail=f"Use one of {', '.join(SORTS)}, with - in front for descending.",
-            details={"field": "sort", "allowed": list(SORTS)},
-        )
-    where: list[ColumnElement[bool]] = []
-    if statuses is None:
-        where.append(sessions.c.status.not_in([s.value for s in ENDED]))
-    elif statuses:
-        where.append(sessions.c.status.in_([s.value for s in statuses]))
-    if kind is not None:
-        where.append(sessions.c.kind == kind.value)
-    if algorithm:
-        where.append(sessions.c.algorithm == algorithm)
-    if tag:
-        where.append(cast(sessions.c.tags, String).like(f"%{_like(json.dumps(tag))}%", escape="\\"))
-    if q:
-        pattern = f"%{_like(q)}%"
-        where.append(
-            or_(
-                *(
-                    c.ilike(pattern, escape="\\")
-                    for c in (
-                        sessions.c.name,
-                        sessions.c.session_id,
-                        sessions.c.scenario_name,
-                        sessions.c.algorithm,
-                        sessions.c.notes,
-                    )
-                ),
-                cast(sessions.c.tags, String).ilike(pattern, escape="\\"),
-            )
-        )
-    if archived is not None:
-        where.append(sessions.c.archived.is_(archived))
-    total = connection.scalar(select(func.count()).select_from(sessions).where(*where)) or 0
-    offset = _offset(cursor, sort)
-    down = sort.startswith("-")
-    order = (
-        (column.desc().nulls_last(), sessions.c.pk.desc())
-        if down
-        else (column.asc().nulls_last(), sessions.c.pk.asc())
-    )
-    query = select(sessions).where(and_(True, *where)).order_by(*order)
-    rows = connection.execute(query.offset(offset).limit(limit + 1)).all()
-    more = len(rows) > limit
-    return Page(
-        [shape(row) for row in rows[:limit]],
-        total,
-        _cursor(sort, offset + limit) if more else None,
-    )
 
 
 def shape(row: Row[Any]) -> Session:
@@ -291,26 +195,7 @@ def _eta(row: Row[Any], status: Status, latest: dict[str, Any]) -> float | None:
     return round(float(elapsed) * float(total - done) / float(done), 1)
 
 
-def _like(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-
-
-def _cursor(sort: str, offset: int) -> str:
-    return base64.urlsafe_b64encode(json.dumps([sort, offset]).encode()).decode().rstrip("=")
-
-
-def _offset(cursor: str | None, sort: str) -> int:
-    if cursor is None:
-        return 0
-    try:
-        padded = cursor + "=" * (-len(cursor) % 4)
-        of, offset = json.loads(base64.urlsafe_b64decode(padded))
-        if of == sort and isinstance(offset, int) and 0 <= offset < 2**53:
-            return offset
-    except (TypeError, ValueError, RecursionError):
-        pass  # refused below, in words
-    raise ValidationFailed(
-        "cursor: not one of this list",
-        detail="Use next_cursor of the previous page with the same sort, or leave it out.",
-        details={"field": "cursor"},
-    )
+def _searchable(values: Mapping[str, Any]) -> str:
+    """What a search looks through, whatever the case; one column, so that it is looked at once."""
+    words = [values.get(name) or "" for name in sorted(SEARCHED - {"tags"})]
+    return "\n".join([*words, *(values.get("tags") or [])]).casefold()

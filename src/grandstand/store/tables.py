@@ -101,6 +101,7 @@ sessions = Table(
     Column("parent_session_id", String(128)),
     Column("archived", Boolean, nullable=False, server_default=text("false")),
     Column("packed_seq", BigInteger, nullable=False, server_default="0"),
+    Column("search_text", Text, nullable=False, server_default=""),
     Index(None, "status"),
     Index(None, "created_at", "pk"),
     Index(None, "scenario_name"),

@@ -1,4 +1,4 @@
-"""The log may be packed: many batches in one row, their ids kept apart."""
+"""The log may be packed, its batches' ids kept apart; sessions are searched in one column."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ def upgrade() -> None:
     op.add_column(
         "sessions", sa.Column("packed_seq", sa.BigInteger(), server_default="0", nullable=False)
     )
+    op.add_column(
+        "sessions", sa.Column("search_text", sa.Text(), server_default="", nullable=False)
+    )
+    _fill_search_text()
     op.create_table(
         "packed_batches",
         sa.Column(
@@ -42,4 +46,21 @@ def downgrade() -> None:
 
     unpack_all(op.get_bind())
     op.drop_table("packed_batches")
+    op.drop_column("sessions", "search_text")
     op.drop_column("sessions", "packed_seq")
+
+
+def _fill_search_text() -> None:
+    names = ("name", "session_id", "training_session_id", "scenario_name", "algorithm", "notes")
+    table = sa.table(
+        "sessions",
+        sa.column("pk", sa.BigInteger()),
+        sa.column("tags", sa.JSON()),
+        sa.column("search_text", sa.Text()),
+        *(sa.column(name, sa.Text()) for name in names),
+    )
+    bind = op.get_bind()
+    for row in bind.execute(sa.select(table)).mappings().all():
+        words = [row[name] or "" for name in names]
+        text = "\n".join([*words, *(row["tags"] or [])]).casefold()
+        bind.execute(table.update().where(table.c.pk == row["pk"]).values(search_text=text))

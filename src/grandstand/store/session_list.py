@@ -1,0 +1,173 @@
+"""Lists of sessions: filtered, searched, sorted, a page at a time.
+
+A cursor names the last session of a page by what it was sorted by, so a page begins where the one
+before ended, also when sessions came or went meanwhile.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, String, and_, cast, func, or_, select
+
+from grandstand.errors import ValidationFailed
+from grandstand.model.session import ENDED, Kind, Session, Status
+from grandstand.store.sessions import shape
+from grandstand.store.tables import UtcTime, sessions
+
+SORTS: dict[str, Any] = {
+    "created_at": sessions.c.created_at,
+    "start_time": sessions.c.start_time,
+    "end_time": sessions.c.end_time,
+    "last_seen_at": sessions.c.last_seen_at,
+    "name": sessions.c.name,
+    "status": sessions.c.status,
+    "algorithm": sessions.c.algorithm,
+    "scenario_name": sessions.c.scenario_name,
+    "current_episode": sessions.c.current_episode,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a list of sessions.
+
+    Attributes:
+        total: how many there are on all pages together.
+    """
+
+    sessions: list[Session]
+    total: int
+    next_cursor: str | None
+
+
+def listing(
+    connection: Connection,
+    *,
+    statuses: Sequence[Status] | None = None,
+    kind: Kind | None = None,
+    algorithm: str | None = None,
+    tag: str | None = None,
+    q: str | None = None,
+    archived: bool | None = False,
+    sort: str = "-created_at",
+    limit: int = 100,
+    cursor: str | None = None,
+) -> Page:
+    """A page of sessions.
+
+    Args:
+        statuses: only these; None means those that have not ended, an empty list means all.
+        q: part of the name, id, scenario, algorithm, tags or notes, whatever the case.
+        sort: a key of `SORTS`, with ``-`` in front for the largest first; sessions that have no
+            such value come last.
+        cursor: `next_cursor` of the page before.
+
+    Raises:
+        ValidationFailed: unknown sort, or a cursor of another list.
+    """
+    column = SORTS.get(sort.removeprefix("-"))
+    if column is None:
+        raise ValidationFailed(
+            f"sort: unknown key {sort!r}",
+            detail=f"Use one of {', '.join(SORTS)}, with - in front for descending.",
+            details={"field": "sort", "allowed": list(SORTS)},
+        )
+    where = _where(statuses, kind, algorithm, tag, q, archived)
+    total = connection.scalar(select(func.count()).select_from(sessions).where(*where)) or 0
+    down = sort.startswith("-")
+    order = (
+        (column.desc().nulls_last(), sessions.c.pk.desc())
+        if down
+        else (column.asc().nulls_last(), sessions.c.pk.asc())
+    )
+    after = [_after(column, down, *_place(cursor, sort))] if cursor is not None else []
+    # Keys first: sorting whole rows with all that is in them takes several times as long.
+    keys = connection.execute(
+        select(sessions.c.pk, column).where(*where, *after).order_by(*order).limit(limit + 1)
+    ).all()
+    some = [pk for pk, _ in keys[:limit]]
+    rows = {
+        row.pk: row
+        for at in range(0, len(some), 500)
+        for row in connection.execute(
+            select(sessions).where(sessions.c.pk.in_(some[at : at + 500]))
+        )
+    }
+    more = len(keys) > limit
+    return Page(
+        [shape(rows[pk]) for pk in some],
+        total,
+        _cursor(sort, keys[limit - 1][1], some[-1]) if more else None,
+    )
+
+
+def _where(
+    statuses: Sequence[Status] | None,
+    kind: Kind | None,
+    algorithm: str | None,
+    tag: str | None,
+    q: str | None,
+    archived: bool | None,
+) -> list[ColumnElement[bool]]:
+    where: list[ColumnElement[bool]] = []
+    if statuses is None:
+        where.append(sessions.c.status.not_in([s.value for s in ENDED]))
+    elif statuses:
+        where.append(sessions.c.status.in_([s.value for s in statuses]))
+    if kind is not None:
+        where.append(sessions.c.kind == kind.value)
+    if algorithm:
+        where.append(sessions.c.algorithm == algorithm)
+    if tag:
+        where.append(cast(sessions.c.tags, String).like(f"%{_like(json.dumps(tag))}%", escape="\\"))
+    if q:
+        where.append(sessions.c.search_text.like(f"%{_like(q.casefold())}%", escape="\\"))
+    if archived is not None:
+        where.append(sessions.c.archived.is_(archived))
+    return where
+
+
+def _after(column: Any, down: bool, value: Any, pk: int) -> ColumnElement[bool]:
+    """What comes after a place in the order."""
+    later = sessions.c.pk < pk if down else sessions.c.pk > pk
+    if value is None:
+        return and_(column.is_(None), later)
+    beyond = column < value if down else column > value
+    return or_(beyond, and_(column == value, later), column.is_(None))
+
+
+def _like(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+
+
+def _cursor(sort: str, value: Any, pk: int) -> str:
+    told = value.isoformat() if isinstance(value, datetime) else value
+    return base64.urlsafe_b64encode(json.dumps([sort, told, pk]).encode()).decode().rstrip("=")
+
+
+def _place(cursor: str, sort: str) -> tuple[Any, int]:
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        of, value, pk = json.loads(base64.urlsafe_b64decode(padded))
+        column = SORTS[sort.removeprefix("-")].type
+        kind: Any = datetime if isinstance(column, UtcTime) else column.python_type
+        if value is not None and kind is datetime:
+            value = datetime.fromisoformat(value)
+            fits = value.tzinfo is not None
+        else:
+            fits = value is None or (type(value) is kind and (kind is str or abs(value) < 2**63))
+        if of == sort and fits and type(pk) is int and 0 <= pk < 2**63:
+            return value, pk
+    except (TypeError, ValueError, RecursionError):
+        pass  # refused below, in words
+    raise ValidationFailed(
+        "cursor: not one of this list",
+        detail="Use next_cursor of the previous page with the same sort, or leave it out.",
+        details={"field": "cursor"},
+    )
