@@ -7,21 +7,30 @@ hundreds. A write's future resolves only after the commit that made it durable.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import queue
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, OperationalError
-from sqlalchemy.pool import NullPool, QueuePool
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
 
 from grandstand.errors import GrandstandError, Unavailable
+from grandstand.store.engine import (
+    WRITER,
+    bad_luck,
+    connection_lost,
+    database_url,
+    first_failure,
+    for_reading,
+    open_engine,
+    refusal,
+    unavailable,
+)
 
 __all__ = ["Connection", "Database", "Many"]
 
@@ -66,10 +75,11 @@ class Database:
 
     def __init__(self, engine: Engine, readers: int) -> None:
         self.engine = engine
+        self._reading = for_reading(engine)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="grandstand-read")
-        self._writer = threading.Thread(target=self._run, name="grandstand-write", daemon=True)
+        self._writer = threading.Thread(target=self._run, name=WRITER, daemon=True)
         self._closed = False
         self.commits = 0
 
@@ -78,27 +88,31 @@ class Database:
         """Connect, bring the tables up to date and start the writer.
 
         Args:
-            url: an SQLAlchemy URL; ``sqlite:///path`` makes the folder it needs.
+            url: ``sqlite:///path`` (makes the folder it needs) or
+                ``postgresql://user:password@host/name``.
             readers: threads for reading.
             migrate: False leaves the tables as they are.
 
         Raises:
             Unavailable: the database cannot be opened, with the reason in `detail`.
         """
+        where = database_url(url)
         engine = None
         try:
-            engine = _engine(url, readers)
+            engine = open_engine(where, readers)
             if migrate:
                 from grandstand.store.migrate import upgrade
 
                 upgrade(engine)
             database = cls(engine, readers)
             database._writer.start()
-        except (DBAPIError, OSError) as error:
+        except (DBAPIError, OSError, Unavailable) as error:
             if engine is not None:
                 engine.dispose()
+            if isinstance(error, Unavailable):
+                raise
             raise Unavailable(
-                f"cannot open the database {make_url(url).render_as_string()}",
+                f"cannot open the database {where.render_as_string()}",
                 code="database_unavailable",
                 detail=str(getattr(error, "orig", error)),
             ) from error
@@ -107,10 +121,13 @@ class Database:
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in the writer thread; returns when it is committed.
 
-        An exception in `work` undoes that work alone and is raised here.
+        An exception in `work` undoes that work alone and is raised here. `work` may be run more
+        than once (after a deadlock, or because of a neighbour): all that it does must be done
+        through the connection.
 
         Raises:
-            Unavailable: the commit failed (disk full, connection lost): nothing was stored.
+            Unavailable: it was not committed (disk full, no connection), and nothing of it is
+                stored; or (code ``outcome_unknown``) the connection was lost in the commit.
         """
         return cast("T", await self._submit(work))
 
@@ -130,11 +147,21 @@ class Database:
         return future
 
     async def read(self, work: Callable[[Connection], T]) -> T:
-        """Run `work` in a reader thread, on a snapshot of what is committed."""
+        """Run `work` in a reader thread, on a snapshot of what is committed.
+
+        Raises:
+            Unavailable: the database does not answer.
+        """
 
         def job() -> T:
-            with self.engine.connect() as connection:
-                return work(connection)
+            try:
+                with self._reading.connect() as connection:
+                    return work(connection)
+            except DBAPIError as error:
+                if not unavailable(error):
+                    raise
+                logger.error("the database could not be read: %s", first_failure(error))
+                raise refusal("the database cannot be read", error) from error
 
         return await asyncio.get_running_loop().run_in_executor(self._readers, job)
 
@@ -199,17 +226,31 @@ class Database:
                 writes.append(more)
             self._deliver(writes, self._commit(writes))
 
-    def _commit(self, writes: Sequence[_Write]) -> list[Any]:
+    def _commit(self, writes: Sequence[_Write], *, again: bool = True) -> list[Any]:
+        """What became of each write: its result, once committed, or the exception to raise."""
+        begun = sent = False
         try:
-            with self.engine.begin() as connection:
+            with self.engine.connect() as connection, connection.begin():
+                begun = True
                 results = self._work(connection, writes)
+                sent = True
             self.commits += 1
             return results
         except Exception as error:
-            if len(writes) > 1:
+            if sent and connection_lost(error):
+                # Whether the server still got to commit cannot be known, so nothing is repeated.
+                logger.error("the connection was lost in a commit: %s", error)
+                return [_outcome_unknown() for _ in writes]
+            if again and begun and bad_luck(error):
+                return self._commit(writes, again=False)
+            if begun and len(writes) > 1 and not connection_lost(error):
                 # One of them poisoned the transaction: each on its own, so that only it fails.
                 return [self._commit([write])[0] for write in writes]
-            return [self._refusal(error)]
+            if not unavailable(error):
+                return [error]
+            logger.error("a commit failed, nothing of it was stored: %s", first_failure(error))
+            told = "the database did not take the write; nothing of it was stored"
+            return [refusal(told, error) for _ in writes]
 
     def _work(self, connection: Connection, writes: Sequence[_Write]) -> list[Any]:
         results: list[Any] = []
@@ -227,6 +268,8 @@ class Database:
                 results.extend(work.merge(connection, items))
                 continue
             at += 1
+            if len(writes) == 1:  # what it raises undoes the whole transaction, which is its own
+                return [work(connection)]
             try:
                 with connection.begin_nested():
                     results.append(work(connection))
@@ -237,23 +280,6 @@ class Database:
             except Exception as error:
                 results.append(error)
         return results
-
-    @staticmethod
-    def _refusal(error: Exception) -> Exception:
-        if isinstance(error, OperationalError):
-            # A full disk ends the transaction with all its savepoints, and undoing one then fails
-            # as well: the first failure is the one to tell.
-            inner = error.__context__
-            while inner is not None:
-                error = inner if isinstance(inner, OperationalError) else error
-                inner = inner.__context__
-            logger.error("a commit failed, nothing of it was stored: %s", error.orig)
-            return Unavailable(
-                "the database did not take the write; nothing of it was stored",
-                code="database_unavailable",
-                detail=str(error.orig),
-            )
-        return error
 
     def _deliver(self, writes: Sequence[_Write], results: Sequence[Any]) -> None:
         def resolve() -> None:
@@ -266,47 +292,13 @@ class Database:
                     write.future.set_result(result)
 
         loop = writes[0].future.get_loop()
-        if not loop.is_closed():
+        with contextlib.suppress(RuntimeError):  # closed: there is nobody left to tell
             loop.call_soon_threadsafe(resolve)
 
 
-def _engine(url: str, readers: int) -> Engine:
-    parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite":
-        return create_engine(parsed, pool_size=readers + 1, pool_pre_ping=True)
-    if parsed.database and parsed.database != ":memory:":
-        Path(parsed.database).expanduser().resolve().parent.mkdir(parents=True, exist_ok=True)
-        engine = create_engine(
-            parsed,
-            poolclass=QueuePool,
-            pool_size=readers + 1,
-            connect_args={"check_same_thread": False, "timeout": 30},
-        )
-    else:
-        engine = create_engine(parsed, poolclass=NullPool)
-
-    @event.listens_for(engine, "connect")
-    def prepare(connection: Any, _: Any) -> None:
-        # The driver's own transaction handling is off: BEGIN is ours (see `begin`).
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        if cursor.execute("PRAGMA page_count").fetchone() == (0,):
-            cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")  # only an empty file heeds it
-        for pragma in (
-            "journal_mode=WAL",
-            "journal_size_limit=67108864",
-            "synchronous=FULL",
-            "foreign_keys=ON",
-            "busy_timeout=30000",
-            "cache_size=-16000",
-            "temp_store=MEMORY",
-        ):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        writer = threading.current_thread().name == "grandstand-write"
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")
-
-    return engine
+def _outcome_unknown() -> Unavailable:
+    return Unavailable(
+        "the connection to the database was lost in the commit; it may have been stored or not",
+        code="outcome_unknown",
+        detail="Look, or send it again: with the same batch_id or key it is stored once.",
+    )
