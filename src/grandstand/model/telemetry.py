@@ -13,8 +13,9 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Annotated, Any, Final, Literal, TypeAlias, cast
 
 import msgspec
@@ -40,6 +41,9 @@ LAST_MOMENT: Final = datetime.max.replace(tzinfo=UTC)
 MAX_BATCH_RECORDS: Final = 10_000
 """Most records in one batch, rows of columnar ones counted."""
 
+MAX_WARNINGS: Final = 20
+"""Most warnings in one answer."""
+
 NonFinite: TypeAlias = Literal["NaN", "Infinity", "-Infinity"]
 Number: TypeAlias = float | NonFinite
 Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=256)]
@@ -48,9 +52,10 @@ Positive: TypeAlias = Annotated[float, Meta(ge=0)] | NonFinite
 Percent: TypeAlias = Annotated[float, Meta(ge=0, le=100)] | NonFinite
 Share: TypeAlias = Annotated[float, Meta(ge=0, le=1)] | NonFinite
 Text: TypeAlias = Annotated[str, Meta(max_length=256)]
+Key: TypeAlias = Annotated[str, Meta(min_length=1, max_length=128)]
 
 
-class TrainingMetrics(Struct, kw_only=True, forbid_unknown_fields=True):
+class TrainingMetrics(Struct, kw_only=True, forbid_unknown_fields=True, gc=False):
     """One episode's (or step's) figures; all but `episode` may be missing or null (unknown)."""
 
     timestamp: datetime | None = None
@@ -94,7 +99,7 @@ class BotDecision(Struct, kw_only=True, forbid_unknown_fields=True):
     """What else explains the decision, such as the goal it followed."""
 
 
-class GraphPoint(Struct, kw_only=True, forbid_unknown_fields=True):
+class GraphPoint(Struct, kw_only=True, forbid_unknown_fields=True, gc=False):
     """One point of a graph, placed in time."""
 
     timestamp: datetime
@@ -133,7 +138,7 @@ SCALAR_FIELDS: Final = tuple(
 """The fields of a metrics record that make a series (beside everything in `extra`)."""
 
 
-class Columns(Struct, kw_only=True, forbid_unknown_fields=True):
+class Columns(Struct, kw_only=True, forbid_unknown_fields=True, gc=False):
     """Many metrics records at once, a list per field, all equally long."""
 
     timestamp: list[datetime | None] | None = None
@@ -178,7 +183,7 @@ class RecordIn(Struct, kw_only=True, forbid_unknown_fields=True):
     type: Literal["training_metrics", "bot_decision", "graph_update", "training_status"]
     data: Raw | UnsetType = UNSET
     columns: Raw | UnsetType = UNSET
-    key: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
+    key: Key | None = None
     """A name for this record within its session: one already stored is not stored again."""
 
 
@@ -186,32 +191,80 @@ class BatchIn(Struct, kw_only=True, forbid_unknown_fields=True):
     """The body of ``POST …/records``."""
 
     records: list[RecordIn]
-    batch_id: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
+    batch_id: Key | None = None
     """Makes a retry harmless: the same id is answered again and not stored again."""
 
 
-class Record:
+# The usual records, read in one go, which is twice as quick as reading `RecordIn` and then its
+# data. Whatever they do not fit is read as `RecordIn`, which says what is wrong with it.
+
+
+class MetricsIn(Struct, forbid_unknown_fields=True, tag_field="type", tag=METRICS, gc=False):
+    """A `RecordIn` with the data of metrics."""
+
+    data: TrainingMetrics
+    key: Key | None = None
+
+
+class DecisionIn(Struct, forbid_unknown_fields=True, tag_field="type", tag=DECISION, gc=False):
+    """A `RecordIn` with a decision."""
+
+    data: BotDecision
+    key: Key | None = None
+
+
+TYPE_OF: Final[dict[type[Struct], str]] = {MetricsIn: METRICS, DecisionIn: DECISION}
+
+
+class _RawBatch(Struct, forbid_unknown_fields=True):
+    records: Raw
+    batch_id: Key | None = None
+
+
+class Bodies:
+    """The JSON list of a batch, taken apart into its records' bodies when one is asked for."""
+
+    __slots__ = ("_bodies", "text")
+
+    def __init__(self, text: bytes = b"[]") -> None:
+        self.text = text
+        self._bodies: list[bytes] | None = None
+
+    def __getitem__(self, place: int) -> bytes:
+        """The JSON of a record's data or columns."""
+        if self._bodies is None:
+            self._bodies = [_body_of(item) for item in _stored_decoder.decode(self.text)]
+        return self._bodies[place]
+
+
+class Record(Struct, gc=False, eq=False):
     """One decoded record: where its bytes are and what they say.
 
     Attributes:
         type: one of `RECORD_TYPES`.
-        body: the JSON of its data (or of its columns), as received.
+        source: its `body`, or what that is taken out of when somebody wants it: most records are
+            stored and drawn without.
         value: the decoded shape: `TrainingMetrics`, `BotDecision`, `PerformanceGraph`, a dict for
             an event, or `Columns`.
         count: how many seqs it takes: its rows if columnar, else 1.
         key: see `RecordIn.key`.
+        place: where in `source` the body is, if that is a batch's list.
+        size: bytes of its body, roughly.
     """
 
-    __slots__ = ("body", "count", "key", "type", "value")
+    type: str
+    source: bytes | Bodies
+    value: Any
+    count: int = 1
+    key: str | None = None
+    place: int = 0
+    size: int = 0
 
-    def __init__(
-        self, type: str, body: bytes, value: Any, count: int = 1, key: str | None = None
-    ) -> None:
-        self.type = type
-        self.body = body
-        self.value = value
-        self.count = count
-        self.key = key
+    @property
+    def body(self) -> bytes:
+        """The JSON of its data (or of its columns), as received."""
+        source = self.source
+        return source if isinstance(source, bytes) else source[self.place]
 
     @property
     def columnar(self) -> bool:
@@ -274,7 +327,7 @@ class Batch:
     def without(self, keys: frozenset[str] | set[str]) -> Batch:
         """The same batch less the records whose key is in `keys` (already stored)."""
         kept = [r for r in self.records if r.key is None or r.key not in keys]
-        return Batch("batch", _join(kept), kept, self.batch_id, self.warnings)
+        return Batch("batch", joined(kept), kept, self.batch_id, self.warnings)
 
     def once(self) -> Batch:
         """The same batch, of records with the same key only the first."""
@@ -288,14 +341,17 @@ class Batch:
             kept.append(record)
         if len(kept) == len(self.records):
             return self
-        return Batch("batch", _join(kept), kept, self.batch_id, self.warnings)
+        return Batch("batch", joined(kept), kept, self.batch_id, self.warnings)
 
 
 _encoder = msgspec.json.Encoder()
 _columns_decoder = msgspec.json.Decoder(Columns)
 _batch_decoder = msgspec.json.Decoder(BatchIn)
+_raw_batch_decoder = msgspec.json.Decoder(_RawBatch)
+_usual_decoder = msgspec.json.Decoder(list[MetricsIn | DecisionIn])
 _stored_decoder = msgspec.json.Decoder(list[RecordIn])
 _data_decoders = {name: msgspec.json.Decoder(shape) for name, shape in DATA_OF.items()}
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _bare_non_finite = re.compile(rb"\b(?:NaN|Infinity)\b")
 _at = re.compile(r" - at `\$(.*)`$")
 
@@ -409,8 +465,9 @@ def parse_record(type: str, body: bytes) -> Batch:
         BadRequest, ValidationFailed: see `decode`.
     """
     value, kept = decode(body, _data_decoders[type])
-    record = Record(type, kept, _event(kept) if type == STATUS else value)
-    return Batch(type, kept, [record], warnings=_warnings(record))
+    value = _event(kept) if type == STATUS else value
+    record = Record(type, kept, value, size=len(kept))
+    return Batch(type, kept, [record], warnings=warnings_of([record]))
 
 
 def parse_batch(body: bytes) -> Batch:
@@ -420,10 +477,30 @@ def parse_batch(body: bytes) -> Batch:
         BadRequest, ValidationFailed: see `decode`.
         TooLarge: more than `MAX_BATCH_RECORDS`.
     """
+    try:
+        raw = _raw_batch_decoder.decode(body)
+        text = bytes(raw.records)
+        usual = _usual_decoder.decode(text)
+    except UNREADABLE:
+        pass
+    else:
+        return _usual_batch(text, usual, raw.batch_id)
     value, _ = decode(body, _batch_decoder)
     batch = cast(BatchIn, value)
-    records = [_record(item, f"records[{i}]") for i, item in enumerate(batch.records)]
+    records = [record_of(item, f"records[{i}]") for i, item in enumerate(batch.records)]
     return make_batch(records, batch.batch_id)
+
+
+def _usual_batch(
+    text: bytes, items: Sequence[MetricsIn | DecisionIn], batch_id: str | None
+) -> Batch:
+    _check_count(len(items))
+    bodies, size = Bodies(text), len(text) // max(1, len(items))
+    records = [
+        Record(TYPE_OF[type(item)], bodies, item.data, 1, item.key, place, size)
+        for place, item in enumerate(items)
+    ]
+    return Batch("batch", text, records, batch_id, warnings_of(records))
 
 
 def make_batch(records: Sequence[Record], batch_id: str | None = None) -> Batch:
@@ -432,15 +509,17 @@ def make_batch(records: Sequence[Record], batch_id: str | None = None) -> Batch:
     Raises:
         TooLarge: more than `MAX_BATCH_RECORDS` rows.
     """
-    count = sum(r.count for r in records)
+    _check_count(sum(r.count for r in records))
+    return Batch("batch", joined(records), list(records), batch_id, warnings_of(records))
+
+
+def _check_count(count: int) -> None:
     if count > MAX_BATCH_RECORDS:
         raise TooLarge(
             f"a batch holds at most {MAX_BATCH_RECORDS} records, this one has {count}",
             code="batch_too_large",
             details={"limit": MAX_BATCH_RECORDS, "records": count},
         )
-    warnings = [w for r in records for w in _warnings(r)]
-    return Batch("batch", _join(records), list(records), batch_id, warnings[:20])
 
 
 def make_record(type: str, data: Mapping[str, Any], key: str | None = None) -> Record:
@@ -451,15 +530,17 @@ def make_record(type: str, data: Mapping[str, Any], key: str | None = None) -> R
     """
     body = encode(finite_or_name(data))
     value, kept = decode(body, _data_decoders[type])
-    return Record(type, kept, _event(kept) if type == STATUS else value, key=key)
+    value = _event(kept) if type == STATUS else value
+    return Record(type, kept, value, key=key, size=len(kept))
 
 
 def unpack(kind: str, body: bytes) -> list[Record]:
     """The records of a stored log row, in the order of their seqs."""
     if kind != "batch":
         value = _data_decoders[kind].decode(body)
-        return [Record(kind, body, _event(body) if kind == STATUS else value)]
-    return [_record(item, "") for item in _stored_decoder.decode(body)]
+        value = _event(body) if kind == STATUS else value
+        return [Record(kind, body, value, size=len(body))]
+    return [record_of(item, "") for item in _stored_decoder.decode(body)]
 
 
 def merge_latest(latest: dict[str, Any] | None, record: Record) -> dict[str, Any]:
@@ -477,25 +558,64 @@ def merge_latest(latest: dict[str, Any] | None, record: Record) -> dict[str, Any
     return merged
 
 
+def newest(records: Sequence[Record]) -> Sequence[Record]:
+    """Those among a batch's metrics records that `merge_latest` has to see, in their order.
+
+    Of each figure only the newest value counts, so of thousands of records it is one or two.
+    """
+    if len(records) < 3:
+        return records
+    values = [
+        TrainingMetrics(**value.row(record.count - 1)) if isinstance(value, Columns) else value
+        for record in reversed(records)
+        for value in (record.value,)
+    ]
+    last = values[0]
+    chosen = {0}
+    for name in TrainingMetrics.__struct_fields__:
+        if name == "extra" or getattr(last, name) is not None:
+            continue
+        column = list(map(attrgetter(name), values))
+        if column.count(None) < len(column):
+            chosen.add(next(i for i, told in enumerate(column) if told is not None))
+    seen: set[str] = set()
+    for i, extra in enumerate(map(attrgetter("extra"), values)):
+        if extra and not extra.keys() <= seen:
+            fresh = {k for k, told in extra.items() if told is not None} - seen
+            if fresh:
+                seen |= fresh
+                chosen.add(i)
+    return [records[len(records) - 1 - i] for i in sorted(chosen, reverse=True)]
+
+
 def _event(body: bytes) -> dict[str, Any]:
     return cast("dict[str, Any]", msgspec.json.decode(body))
 
 
-def _record(item: RecordIn, where: str) -> Record:
+def record_of(item: RecordIn, where: str) -> Record:
+    """A record of any type, read with care.
+
+    Args:
+        where: what stands before the names of fields in a refusal.
+
+    Raises:
+        BadRequest, ValidationFailed: see `decode`.
+    """
+    within = f"{where}." if where else ""
     if (item.data is UNSET) == (item.columns is UNSET):
         raise ValidationFailed(
-            f"{where}: give either data or columns", details={"field": where or None}
+            f"{where or 'record'}: give either data or columns", details={"field": where or None}
         )
     if item.data is not UNSET:
-        value, kept = decode(bytes(item.data), _data_decoders[item.type], f"{where}.data")
+        value, kept = decode(bytes(item.data), _data_decoders[item.type], f"{within}data")
         value = _event(kept) if item.type == STATUS else value
-        return Record(item.type, kept, value, key=item.key)
+        return Record(item.type, kept, value, key=item.key, size=len(kept))
     if item.type != METRICS:
         raise ValidationFailed(
-            f"{where}: only {METRICS} may be columnar, not {item.type}",
-            details={"field": f"{where}.columns"},
+            f"{within}columns: only {METRICS} may be columnar, not {item.type}",
+            details={"field": f"{within}columns"},
         )
-    columns, kept = decode(bytes(cast(Raw, item.columns)), _columns_decoder, f"{where}.columns")
+    columns, kept = decode(bytes(cast(Raw, item.columns)), _columns_decoder, f"{within}columns")
     rows = len(columns.episode)
     lengths = {
         **{
@@ -507,13 +627,15 @@ def _record(item: RecordIn, where: str) -> Record:
     }
     if rows == 0 or any(n != rows for n in lengths.values()):
         raise ValidationFailed(
-            f"{where}.columns: every column must have the same number of rows, at least one",
-            details={"field": f"{where}.columns", "lengths": lengths},
+            f"{within}columns: every column must have the same number of rows, at least one",
+            details={"field": f"{within}columns", "lengths": lengths},
         )
-    return Record(METRICS, kept, columns, rows, item.key)
+    return Record(METRICS, kept, columns, rows, item.key, size=len(kept))
 
 
-def _join(records: Sequence[Record]) -> bytes:
+def joined(records: Sequence[Record]) -> bytes:
+    """The JSON list of ``{type, data|columns, key?}`` that a log row keeps."""
+
     def one(record: Record) -> bytes:
         part = b"columns" if record.columnar else b"data"
         key = b',"key":%b' % _encoder.encode(record.key) if record.key is not None else b""
@@ -522,12 +644,21 @@ def _join(records: Sequence[Record]) -> bytes:
     return b"[%b]" % b",".join(map(one, records))
 
 
-def _warnings(record: Record) -> list[str]:
-    if record.type == DECISION and record.value.action_probabilities:
-        total = sum(number(p) or 0.0 for p in record.value.action_probabilities.values())
-        if not abs(total - 1.0) <= 0.01:
-            return [f"action_probabilities add up to {total:.4g}, not 1"]
-    return []
+def warnings_of(records: Iterable[Record]) -> list[str]:
+    """Sentences about what is odd in `records`, the first twenty."""
+    found = []
+    for record in records:
+        if record.type == DECISION and record.value.action_probabilities:
+            total = sum(number(p) or 0.0 for p in record.value.action_probabilities.values())
+            if not abs(total - 1.0) <= 0.01:
+                found.append(f"action_probabilities add up to {total:.4g}, not 1")
+                if len(found) == MAX_WARNINGS:
+                    break
+    return found
+
+
+def _body_of(item: RecordIn) -> bytes:
+    return bytes(cast(Raw, item.columns if item.data is UNSET else item.data))
 
 
 RecordParser: TypeAlias = Callable[[bytes], Batch]

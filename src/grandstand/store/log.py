@@ -16,7 +16,16 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 
 from grandstand.errors import Conflict, NotFound
 from grandstand.model.session import ENDED, Kind, Status, check_change
-from grandstand.model.telemetry import GRAPH, METRICS, STATUS, Batch, Columns, Record, merge_latest
+from grandstand.model.telemetry import (
+    GRAPH,
+    METRICS,
+    STATUS,
+    Batch,
+    Columns,
+    Record,
+    merge_latest,
+    newest,
+)
 from grandstand.store import graphs
 from grandstand.store.tables import log, packed_batches, record_keys, sessions
 
@@ -276,18 +285,22 @@ def _effects(connection: Connection, state: _State, batch: Batch, append: Append
         check_change(state.row.session_id, state.status, new)
         state.status = new
         changes["status"] = new.value
-    for record in batch.records:
-        if record.type == METRICS:
+    if metrics := [r for r in batch.records if r.type == METRICS]:
+        for record in newest(metrics):
             state.latest = merge_latest(state.latest, record)
-            changes["latest"] = state.latest
-            value = record.value
-            columnar = isinstance(value, Columns)
-            changes["current_episode"] = max(value.episode) if columnar else value.episode
-            total = value.total_episodes
-            if total is not None and not columnar:
-                changes["total_episodes"] = total
-        elif record.type == GRAPH:
-            graphs.extend(connection, state.pk, record.value)
+        changes["latest"] = state.latest
+        value = metrics[-1].value
+        changes["current_episode"] = (
+            max(value.episode) if isinstance(value, Columns) else value.episode
+        )
+        for record in reversed(metrics):
+            if not record.columnar and record.value.total_episodes is not None:
+                changes["total_episodes"] = record.value.total_episodes
+                break
+    if len(metrics) < len(batch.records):
+        for record in batch.records:
+            if record.type == GRAPH:
+                graphs.extend(connection, state.pk, record.value)
     if not append.ended_too:
         changes["last_seen_at"] = append.at
     return changes

@@ -58,7 +58,7 @@ class _Session:
         self.waiting.append(news)
         self.waiting_rows += news.last_seq - news.first_seq + 1
         # A record costs its bytes, about as much again decoded, and a few objects.
-        self.waiting_bytes += sum(2 * len(record.body) + 600 for record in news.records)
+        self.waiting_bytes += sum(2 * record.size + 600 for record in news.records)
 
     def heard(self) -> list[Committed]:
         """Give up the news kept so far."""
