@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 
-from bench import fanout, ingest
+from bench import fanout, ingest, reading
 from bench.bars import Run, say
-from bench.machine import describe, load_average
+from bench.machine import ROOT, cores, describe, load_average
+from bench.results import keep
 
 SECTIONS: dict[str, Callable[[Run], None]] = {
     "fanout": fanout.measure,
     "ingest": ingest.measure,
+    "reading": reading.measure,
 }
 
 
@@ -30,10 +34,12 @@ def main() -> int:
     parser.add_argument("--no-peers", action="store_true", help="leave out peers of .venv-bench")
     told = parser.parse_args()
     run = Run(told.quick, told.repeats or (2 if told.quick else 5), not told.no_peers)
+    os.sched_setaffinity(0, {cores()[1]})  # the server's core is the server's
     about = describe()
     say(f"{about['cpu']}, {about['cores']} cores, load {load_average():.2f}")
     for name in told.sections or SECTIONS:
         run.section(name, SECTIONS[name])
+    say(f"written to {keep(run, about, datetime.now(UTC).date()).relative_to(ROOT)}")
     return 1 if run.failures else 0
 
 

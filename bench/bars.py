@@ -66,7 +66,9 @@ class Run:
     quick: bool
     repeats: int
     peers: bool = True
+    part: str = ""
     bars: list[Bar] = field(default_factory=list)
+    parts: list[str] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -77,6 +79,7 @@ class Run:
     def add(self, bar: Bar) -> Bar:
         """Keep a bar and show it."""
         self.bars.append(bar)
+        self.parts.append(self.part)
         ratio = "" if bar.ratio is None else f"  ratio {bar.ratio:.2f}"
         against = f"  against {bar.against}" if bar.against else ""
         note = f"  [{bar.note}]" if bar.note else ""
@@ -86,6 +89,7 @@ class Run:
     def section(self, name: str, work: Callable[[Run], None]) -> None:
         """Run a section; one that fails is told of and does not stop the others."""
         say(f"{name}")
+        self.part = name
         begun = time.monotonic()
         try:
             work(self)
@@ -96,7 +100,10 @@ class Run:
 
     def as_dict(self) -> dict[str, Any]:
         """For the JSON file."""
-        bars = [{**asdict(b), "median": b.median} for b in self.bars]
+        bars = [
+            {"part": part, **asdict(bar), "median": bar.median}
+            for part, bar in zip(self.parts, self.bars, strict=True)
+        ]
         return {
             "quick": self.quick,
             "repeats": self.repeats,

@@ -89,11 +89,21 @@ def free_port() -> int:
 
 @contextmanager
 def running(
-    command: Sequence[str], *, path: str = "/", env: dict[str, str] | None = None, port: int
+    command: Sequence[str],
+    *,
+    port: int,
+    path: str = "/",
+    env: dict[str, str] | None = None,
+    folder: Path | None = None,
 ) -> Iterator[Server]:
-    """Run a server on its core until the block ends; what it prints is shown when it fails."""
+    """Run a server on its core until the block ends; what it prints is shown when it fails.
+
+    Args:
+        folder: its data, to be kept; None for one of its own that goes with it.
+    """
     WORK.mkdir(exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="run-", dir=WORK))
+    kept = folder is not None
+    folder = folder or Path(tempfile.mkdtemp(prefix="run-", dir=WORK))
     output = (folder / "output.log").open("wb")
     filled = [part.replace("{folder}", str(folder)) for part in command]
     process = subprocess.Popen(
@@ -116,13 +126,15 @@ def running(
     finally:
         stop(process)
         output.close()
-        shutil.rmtree(folder, ignore_errors=True)
+        if not kept:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
-def grandstand(**settings: str) -> Any:
+def grandstand(*, folder: Path | None = None, **settings: str) -> Any:
     """Our server, as `python -m grandstand serve` runs it.
 
     Args:
+        folder: see `running`.
         settings: further environment variables.
     """
     port = free_port()
@@ -130,7 +142,8 @@ def grandstand(**settings: str) -> Any:
         sys.executable, "-m", "grandstand", "serve",
         "--port", str(port), "--data-dir", "{folder}", "--log-level", "WARNING",
     ]  # fmt: skip
-    return running(command, path="/api/training/sessions", env={**ROOMY, **settings}, port=port)
+    env = {**ROOMY, **settings}
+    return running(command, path="/api/training/sessions", env=env, port=port, folder=folder)
 
 
 def peer(name: str, *arguments: str, python: str = sys.executable) -> Any:

@@ -75,6 +75,7 @@ int64_t number_after(const char *data, size_t size, const char *key, int *hint) 
         *hint = (int)(found - data);
     }
     const char *digit = found + width, *end = data + size;
+    while (digit < end && *digit == ' ') digit++;
     if (digit >= end || *digit < '0' || *digit > '9') return -1;
     int64_t value = 0;
     while (digit < end && *digit >= '0' && *digit <= '9') value = value * 10 + (*digit++ - '0');
