@@ -102,10 +102,33 @@ def takes(name: str) -> dict[str, Any]:
     }
 
 
+RECEIPT: dict[str, Any] = {
+    "type": "object",
+    "title": "Receipt",
+    "required": ["message", "seq"],
+    "properties": {
+        "message": {"type": "string"},
+        "seq": {"type": "integer"},
+        "warnings": {"type": "array", "items": {"type": "string"}},
+    },
+}
+BATCH_RECEIPT: dict[str, Any] = {
+    "type": "object",
+    "title": "BatchReceipt",
+    "required": ["accepted", "last_seq", "duplicate"],
+    "properties": {
+        "accepted": {"type": "integer", "description": "Records stored now."},
+        "last_seq": {"type": "integer"},
+        "duplicate": {"type": "boolean", "description": "All of it was stored before."},
+        "warnings": {"type": "array", "items": {"type": "string"}},
+    },
+}
+
+
 def components() -> dict[str, Any]:
     """Every shape of `SHAPES` as a JSON schema, by name."""
     _, found = msgspec.json.schema_components(SHAPES, ref_template=_REF)
-    return {**found, "Error": ERROR_SCHEMA}
+    return {**found, "Error": ERROR_SCHEMA, "BatchReceipt": BATCH_RECEIPT}
 
 
 def listing(plural: str, item: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 import grandstand
 from grandstand.assembly import Assembly
-from grandstand.web import errors
+from grandstand.web import errors, reports
 from grandstand.web.answers import components
 from grandstand.web.auth import Authority, Guard
 from grandstand.web.routes import history, models, server, sessions, training
@@ -51,20 +51,28 @@ def make_app(house: Assembly, *, supervise_at: str | None = None) -> ASGIApp:
     authority = Authority(house.access, house.settings)
     errors.install(app, house.clock)
     register_websocket(app, house, authority)
+    taker = reports.Reports(house)
+    app.include_router(reports.routes(taker, authority))
     for part in (sessions, history, training, models, server):
         app.include_router(part.routes(house, authority))
     _document(app)
-    whole: ASGIApp = mount_socketio(app, house, authority)
-    whole = Guard(whole, authority.doors, house.clock, house.settings.performance.max_body_bytes)
+    root_path = house.settings.root_path.rstrip("/")
+    guard = Guard(
+        mount_socketio(app, house, authority),
+        authority.doors,
+        house.clock,
+        house.settings.performance.max_body_bytes,
+    )
     origins = house.settings.security.cors_origins
-    return CORSMiddleware(
-        _below(house.settings.root_path.rstrip("/"), whole),
+    whole = CORSMiddleware(
+        _below(root_path, guard),
         allow_origins=origins,
         allow_credentials="*" not in origins,
         allow_methods=["GET", "POST", "PUT", "DELETE"],
         allow_headers=["Authorization", "Content-Type"],
         max_age=600,
     )
+    return reports.ShortWay(whole, taker, authority, guard, root_path)
 
 
 def _below(root_path: str, app: ASGIApp) -> ASGIApp:

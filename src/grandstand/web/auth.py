@@ -83,26 +83,35 @@ class Guard:
     def __init__(self, app: ASGIApp, doors: Doors, clock: Clock, max_body_bytes: int) -> None:
         self._app = app
         self._doors = doors
-        self._clock = clock
+        self.clock = clock
         self._limit = max_body_bytes
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
         try:
-            self._doors.check(headers)
-            length = self._body(scope, headers)
+            receive = self.admit(scope, Headers(scope=scope), receive)
         except GrandstandError as error:
-            await error_response(error, self._clock)(scope, receive, send)
+            await error_response(error, self.clock)(scope, receive, send)
             return
-        if length is None:
-            receive = self._bounded(receive)
         try:
             await self._app(scope, receive, send)
         except TooLarge as error:  # from `_bounded`, through an app without handlers of ours
-            await error_response(error, self._clock)(scope, receive, send)
+            await error_response(error, self.clock)(scope, receive, send)
+
+    def admit(self, scope: AsgiScope, headers: Headers, receive: Receive) -> Receive:
+        """Let a request in.
+
+        Returns:
+            what to receive its body with, bounded.
+
+        Raises:
+            BadRequest, Forbidden: see `Doors.check`.
+            UnsupportedMedia, TooLarge: the body is none that we take.
+        """
+        self._doors.check(headers)
+        return self._bounded(receive) if self._body(scope, headers) is None else receive
 
     def _body(self, scope: AsgiScope, headers: Headers) -> int | None:
         """The body's announced length; None when it is not announced and must be counted."""
@@ -174,6 +183,16 @@ class Authority:
             return grant
 
         return Depends(granted)
+
+    def grant(self, authorization: bytes | None) -> Grant:
+        """The grant that goes with an Authorization header (or none).
+
+        Raises:
+            Unauthenticated: see `Access.grant`.
+        """
+        if authorization is None or authorization[:7].lower() != b"bearer ":
+            return self._access.grant(None)
+        return self._access.grant(authorization[7:].strip().decode("latin-1"))
 
     async def authorize_socket(
         self, websocket: WebSocket, scope: Scope, session_id: str | None

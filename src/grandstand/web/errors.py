@@ -100,18 +100,17 @@ def install(app: FastAPI, clock: Clock) -> None:
         return response
 
     @app.exception_handler(Exception)
-    async def unexpected(request: Request, error: Exception) -> Response:
-        request_id = secrets.token_hex(6)
-        logger.error(
-            "request %s failed unexpectedly: %s %s",
-            request_id,
-            request.method,
-            request.url.path,
-            exc_info=error,
-        )
-        known = GrandstandError(
-            "something went wrong on the server",
-            detail=f"Its log says more, under request {request_id}.",
-            details={"request_id": request_id},
-        )
-        return error_response(known, clock)
+    async def other(request: Request, error: Exception) -> Response:
+        return unexpected(request.method, request.url.path, error, clock)
+
+
+def unexpected(method: str, path: str, error: Exception, clock: Clock) -> Response:
+    """The answer to a failure nobody foresaw; the log says what it was."""
+    request_id = secrets.token_hex(6)
+    logger.error("request %s failed unexpectedly: %s %s", request_id, method, path, exc_info=error)
+    known = GrandstandError(
+        "something went wrong on the server",
+        detail=f"Its log says more, under request {request_id}.",
+        details={"request_id": request_id},
+    )
+    return error_response(known, clock)

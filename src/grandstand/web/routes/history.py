@@ -16,7 +16,8 @@ from grandstand.store.history import Sieve, history
 from grandstand.store.series import MAX_POINTS
 from grandstand.web.answers import ANY, answer, gives, raw
 from grandstand.web.auth import Authority
-from grandstand.web.routes.sessions import BASE, names_in
+from grandstand.web.reports import BASE
+from grandstand.web.routes.sessions import names_in
 
 
 def sieve(

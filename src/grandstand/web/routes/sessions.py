@@ -1,38 +1,20 @@
-"""/api/training/sessions: sessions, and what they report."""
+"""/api/training/sessions: made, found, changed, steered, ended (reports: `web/reports.py`)."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Query, Response
 
 from grandstand.assembly import Assembly
 from grandstand.errors import ValidationFailed
 from grandstand.model.session import Status
-from grandstand.model.telemetry import (
-    DECISION,
-    GRAPH,
-    METRICS,
-    Batch,
-    parse_batch,
-    parse_record,
-)
 from grandstand.service.access import Grant, Scope
 from grandstand.service.sessions import VERBS, NewSession
-from grandstand.web.answers import ANY, answer, gives, listing, shape, takes
+from grandstand.web.answers import ANY, answer, gives, listing, shape
 from grandstand.web.auth import Authority
 from grandstand.web.bodies import Finish, Heartbeat, SessionCreate, SessionUpdate
-
-BASE = "/api/training/sessions"
-RECEIPT = {
-    "type": "object",
-    "required": ["message", "seq"],
-    "properties": {
-        "message": {"type": "string"},
-        "seq": {"type": "integer"},
-        "warnings": {"type": "array", "items": {"type": "string"}},
-    },
-}
+from grandstand.web.reports import BASE
 
 
 def routes(house: Assembly, authority: Authority) -> APIRouter:
@@ -102,67 +84,6 @@ def routes(house: Assembly, authority: Authority) -> APIRouter:
         """Delete a session with all its records; its sockets close with 4410."""
         await sessions.delete(session_id, force=force, files=files)
         return Response(status_code=204)
-
-    async def take(session_id: str, type: str, request: Request, grant: Grant) -> Response:
-        batch = parse_record(type, await request.body())
-        receipt = await house.telemetry.record(session_id, batch, grant)
-        told: dict[str, Any] = {"message": "recorded", "seq": receipt.last_seq}
-        if receipt.warnings:
-            told["warnings"] = receipt.warnings
-        return answer(told)
-
-    @router.post(
-        BASE + "/{session_id}/metrics",
-        openapi_extra=takes("TrainingMetrics"),
-        **gives(RECEIPT, 400, 404, 409, 413, 415, 422, 503),
-    )
-    async def post_metrics(session_id: str, request: Request, grant: Grant = report) -> Response:
-        """Record metrics; answered once they are stored for good."""
-        return await take(session_id, METRICS, request, grant)
-
-    @router.post(
-        BASE + "/{session_id}/bot_decision",
-        openapi_extra=takes("BotDecision"),
-        **gives(RECEIPT, 400, 404, 409, 413, 415, 422, 503),
-    )
-    async def post_decision(session_id: str, request: Request, grant: Grant = report) -> Response:
-        """Record a decision."""
-        return await take(session_id, DECISION, request, grant)
-
-    @router.post(
-        BASE + "/{session_id}/graph_update",
-        openapi_extra=takes("PerformanceGraph"),
-        **gives(RECEIPT, 400, 404, 409, 413, 415, 422, 503),
-    )
-    async def post_graph(session_id: str, request: Request, grant: Grant = report) -> Response:
-        """Append points to a graph."""
-        return await take(session_id, GRAPH, request, grant)
-
-    @router.post(
-        BASE + "/{session_id}/records",
-        openapi_extra=takes("BatchIn"),
-        **gives(ANY, 400, 404, 409, 413, 415, 422, 503),
-    )
-    async def post_records(session_id: str, request: Request, grant: Grant = report) -> Response:
-        """Record a batch; a `batch_id` makes sending it again harmless."""
-        batch: Batch = parse_batch(await request.body())
-        receipt = await house.telemetry.record(session_id, batch, grant)
-        told: dict[str, Any] = {
-            "accepted": receipt.accepted,
-            "last_seq": receipt.last_seq,
-            "duplicate": receipt.duplicate,
-        }
-        if receipt.warnings:
-            told["warnings"] = receipt.warnings
-        if (
-            any(
-                r.type == "training_status" and r.value["event"] == "checkpoint"
-                for r in batch.records
-            )
-            and grant.attempt is not None
-        ):
-            await house.training.checkpoint_taken(session_id)
-        return answer(told)
 
     for verb in VERBS:
         _verb(router, house, operate, verb)
