@@ -10,9 +10,10 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, Update, bindparam, insert, select, update
 
 from grandstand.errors import Conflict, NotFound
 from grandstand.model.session import ENDED, Kind, Status, check_change
@@ -115,8 +116,8 @@ class _State:
         self.pk: int = row.pk
         self.status = Status(row.status)
         self.last_seq: int = row.last_seq
-        self.latest: dict[str, Any] | None = row.latest
         self.changes: dict[str, Any] = {}
+        self.metrics: list[Record] = []
         self.rows: list[dict[str, Any]] = []
         self.keys: dict[str, int] = {}
         self.batches: dict[str, tuple[int, int]] = {}
@@ -286,9 +287,7 @@ def _effects(connection: Connection, state: _State, batch: Batch, append: Append
         state.status = new
         changes["status"] = new.value
     if metrics := [r for r in batch.records if r.type == METRICS]:
-        for record in newest(metrics):
-            state.latest = merge_latest(state.latest, record)
-        changes["latest"] = state.latest
+        state.metrics += metrics
         value = metrics[-1].value
         changes["current_episode"] = (
             max(value.episode) if isinstance(value, Columns) else value.episode
@@ -326,10 +325,21 @@ def _flush(connection: Connection, state: _State) -> None:
             _insert_keys,
             [{"session_pk": state.pk, "key": k, "last_seq": s} for k, s in state.keys.items()],
         )
+    if state.metrics:
+        latest = state.row.latest
+        for record in newest(state.metrics):
+            latest = merge_latest(latest, record)
+        state.changes["latest"] = latest
     if state.changes:
-        connection.execute(
-            update(sessions).where(sessions.c.pk == state.pk).values(**state.changes)
-        )
+        values = {f"new_{name}": value for name, value in state.changes.items()}
+        connection.execute(_update(tuple(state.changes)), {"of": state.pk, **values})
+
+
+@lru_cache(maxsize=64)
+def _update(names: tuple[str, ...]) -> Update:
+    """The statement that sets some columns of a session's row, built once."""
+    values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in names}
+    return update(sessions).where(sessions.c.pk == bindparam("of")).values(values)
 
 
 def statuses(records: Sequence[Record]) -> list[dict[str, Any]]:
