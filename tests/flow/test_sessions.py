@@ -63,6 +63,36 @@ async def test_lists_leave_out_what_has_ended(house: Any) -> None:
     assert await ids(q="%") == []
 
 
+async def test_lists_tell_how_many_there_are_of_each_status(house: Any) -> None:
+    for name in ("a", "b", "c", "d"):
+        await house.open_session(name, tags=["odd"] if name in "ac" else [])
+    await house.ok("POST", f"{SESSIONS}/b/finish", json={"status": "completed"})
+    await house.ok("POST", f"{SESSIONS}/c/finish", json={"status": "failed"})
+    every = {"running": 2, "completed": 1, "failed": 1}
+    for status, total in ((None, 2), ("all", 4), ("completed,failed", 2), ("queued", 0)):
+        page = await house.ok("GET", SESSIONS, params={"status": status} if status else {})
+        assert (page["counts"], page["total"]) == (every, total)
+    page = await house.ok("GET", SESSIONS, params={"status": "all", "tag": "odd"})
+    assert page["counts"] == {"running": 1, "failed": 1}
+
+
+async def test_what_moves_can_come_first_page_by_page(house: Any) -> None:
+    for name in ("a", "b", "c", "d", "e"):
+        await house.open_session(name)
+    for name in ("b", "e"):
+        await house.ok("POST", f"{SESSIONS}/{name}/finish", json={"status": "stopped"})
+    seen: list[str] = []
+    cursor: dict[str, str] = {}
+    while True:
+        query = {"status": "all", "sort": "-activity", "limit": 2, **cursor}
+        page = await house.ok("GET", SESSIONS, params=query)
+        seen += [s["session_id"] for s in page["sessions"]]
+        if page["next_cursor"] is None:
+            break
+        cursor = {"cursor": page["next_cursor"]}
+    assert seen == ["d", "c", "a", "e", "b"]
+
+
 async def test_pages_hold_every_session_once(house: Any) -> None:
     names = [f"s{i}" for i in range(5)]
     for name in names:

@@ -13,10 +13,23 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, String, and_, cast, func, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Integer,
+    String,
+    and_,
+    case,
+    cast,
+    func,
+    literal,
+    literal_column,
+    or_,
+    select,
+)
 
 from grandstand.errors import ValidationFailed
-from grandstand.model.session import ENDED, Kind, Session, Status
+from grandstand.model.session import ALIVE, ENDED, Kind, Session, Status
 from grandstand.store.sessions import shape
 from grandstand.store.tables import UtcTime, sessions
 
@@ -30,6 +43,12 @@ SORTS: dict[str, Any] = {
     "algorithm": sessions.c.algorithm,
     "scenario_name": sessions.c.scenario_name,
     "current_episode": sessions.c.current_episode,
+    # Largest first: what moves, what waits for its turn, the rest; the newest first in each.
+    "activity": case(
+        (sessions.c.status.in_([s.value for s in ALIVE]), literal(2, Integer)),
+        (sessions.c.status == Status.QUEUED.value, literal(1, Integer)),
+        else_=literal(0, Integer),
+    ),
 }
 
 
@@ -39,10 +58,13 @@ class Page:
 
     Attributes:
         total: how many there are on all pages together.
+        counts: how many there would be of each status (those with none left out), whichever
+            statuses were asked for.
     """
 
     sessions: list[Session]
     total: int
+    counts: dict[Status, int]
     next_cursor: str | None
 
 
@@ -78,8 +100,19 @@ def listing(
             detail=f"Use one of {', '.join(SORTS)}, with - in front for descending.",
             details={"field": "sort", "allowed": list(SORTS)},
         )
-    where = _where(statuses, kind, algorithm, tag, q, archived)
-    total = connection.scalar(select(func.count()).select_from(sessions).where(*where)) or 0
+    where = _where(kind, algorithm, tag, q, archived)
+    # One pass counts them all. An expression, because by its index SQLite takes four times as long.
+    status = sessions.c.status + literal_column("''")
+    counts = {
+        Status(name): count
+        for name, count in connection.execute(
+            select(status, func.count()).where(*where).group_by(status)
+        )
+    }
+    wanted = set(Status) - ENDED if statuses is None else set(statuses or Status)
+    total = sum(count for name, count in counts.items() if name in wanted)
+    if len(wanted) < len(Status):
+        where.append(sessions.c.status.in_([s.value for s in wanted]))
     down = sort.startswith("-")
     order = (
         (column.desc().nulls_last(), sessions.c.pk.desc())
@@ -103,12 +136,12 @@ def listing(
     return Page(
         [shape(rows[pk]) for pk in some],
         total,
+        counts,
         _cursor(sort, keys[limit - 1][1], some[-1]) if more else None,
     )
 
 
 def _where(
-    statuses: Sequence[Status] | None,
     kind: Kind | None,
     algorithm: str | None,
     tag: str | None,
@@ -116,10 +149,6 @@ def _where(
     archived: bool | None,
 ) -> list[ColumnElement[bool]]:
     where: list[ColumnElement[bool]] = []
-    if statuses is None:
-        where.append(sessions.c.status.not_in([s.value for s in ENDED]))
-    elif statuses:
-        where.append(sessions.c.status.in_([s.value for s in statuses]))
     if kind is not None:
         where.append(sessions.c.kind == kind.value)
     if algorithm:

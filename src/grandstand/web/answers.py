@@ -131,14 +131,15 @@ def components() -> dict[str, Any]:
     return {**found, "Error": ERROR_SCHEMA, "BatchReceipt": BATCH_RECEIPT}
 
 
-def listing(plural: str, item: dict[str, Any]) -> dict[str, Any]:
-    """The schema of a list answer."""
+def listing(plural: str, item: dict[str, Any], **more: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a list answer; `more` are schemas of what else it holds, by name."""
     return {
         "type": "object",
-        "required": [plural, "total", "next_cursor"],
+        "required": [plural, "total", *more, "next_cursor"],
         "properties": {
             plural: {"type": "array", "items": item},
             "total": {"type": "integer"},
+            **more,
             "next_cursor": {"type": ["string", "null"]},
         },
     }

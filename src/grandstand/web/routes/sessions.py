@@ -11,10 +11,17 @@ from grandstand.errors import ValidationFailed
 from grandstand.model.session import Status
 from grandstand.service.access import Grant, Scope
 from grandstand.service.sessions import VERBS, NewSession
+from grandstand.store.session_list import SORTS
 from grandstand.web.answers import ANY, answer, gives, listing, shape
 from grandstand.web.auth import Authority
 from grandstand.web.bodies import Finish, Heartbeat, SessionCreate, SessionUpdate
 from grandstand.web.reports import BASE
+
+COUNTS = {
+    "type": "object",
+    "description": "How many of each status the other filters leave, on all pages together.",
+    "additionalProperties": {"type": "integer"},
+}
 
 
 def routes(house: Assembly, authority: Authority) -> APIRouter:
@@ -31,7 +38,7 @@ def routes(house: Assembly, authority: Authority) -> APIRouter:
         new = NewSession(**body.model_dump())
         return answer(await sessions.create(new), 201)
 
-    @router.get(BASE, **gives(listing("sessions", shape("Session")), 422))
+    @router.get(BASE, **gives(listing("sessions", shape("Session"), counts=COUNTS), 422))
     async def list_sessions(
         grant: Grant = watch,
         status: Annotated[
@@ -42,7 +49,9 @@ def routes(house: Assembly, authority: Authority) -> APIRouter:
         tag: str | None = None,
         q: Annotated[str | None, Query(max_length=200)] = None,
         archived: bool | None = False,
-        sort: str = "-created_at",
+        sort: Annotated[
+            str, Query(description=f"One of {', '.join(SORTS)}; `-` in front: the largest first.")
+        ] = "-created_at",
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
         cursor: str | None = None,
     ) -> Response:
@@ -58,7 +67,12 @@ def routes(house: Assembly, authority: Authority) -> APIRouter:
             cursor=cursor,
         )
         return answer(
-            {"sessions": page.sessions, "total": page.total, "next_cursor": page.next_cursor}
+            {
+                "sessions": page.sessions,
+                "total": page.total,
+                "counts": page.counts,
+                "next_cursor": page.next_cursor,
+            }
         )
 
     @router.get(BASE + "/{session_id}", **gives(shape("Session"), 404))
