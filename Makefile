@@ -22,6 +22,9 @@ run: base ## server and page at http://127.0.0.1:8000, then the demo trainings (
 test: dev ## everything, at most ten minutes: unit, flow, process, browser, docs
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
+proof: dev ## the full counts, by hand: many kills, thousands of watchers, millions of points
+	@PROOF=1 $(BIN)/python -m pytest -s -p no:xdist -m proof $(ARGS)
+
 check: dev lint types imports unit ## before a commit, half a minute: ruff, mypy, imports, unit tests
 
 format: dev ## put the Python files into the project's form
@@ -63,4 +66,4 @@ imports:
 	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
 
 unit:
-	@$(BIN)/python -m pytest -q -n auto --maxprocesses 4 -m "not slow" tests/unit
+	@$(BIN)/python -m pytest -q -n auto --maxprocesses 4 -m "not slow and not postgres" tests/unit tests/conformance

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,6 +33,24 @@ def plain_environment() -> Iterator[None]:
     }
     yield
     os.environ.update(taken)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Any]:
+    """A PostgreSQL server, see `tests/postgres.py`. Without one a test fails, it is not skipped."""
+    from .postgres import Postgres  # loads the driver, which most tests do without
+
+    server = Postgres(os.environ.get("TEST_DATABASE_URL"))
+    yield server
+    server.end()
+
+
+@pytest.fixture
+def postgres_url(postgres: Any) -> Iterator[str]:
+    """A database of its own in that server, with every table."""
+    url = postgres.create()
+    yield url
+    postgres.drop(url)
 
 
 @pytest.hookimpl(trylast=True)

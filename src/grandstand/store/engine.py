@@ -205,7 +205,8 @@ def _sqlite(url: URL, readers: int) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        writer = threading.current_thread().name == WRITER
+        options = connection.get_execution_options()
+        writer = threading.current_thread().name == WRITER or options.get("grandstand_writes")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")
 
     return engine

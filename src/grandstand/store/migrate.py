@@ -6,13 +6,18 @@ that is up to date starts without paying for them.
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy import Connection, Engine, func, inspect, select, text
 
 HEAD = "0002"
 """The newest revision in `migrations/versions`; a test holds the two together."""
+LOCK: Final = 0x6772616E64
+"""The advisory lock of PostgreSQL that is held while migrating."""
+
+_turn = threading.Lock()  # alembic keeps its context in a global
 
 
 def version(connection: Connection) -> str | None:
@@ -49,6 +54,9 @@ def _run(engine: Engine, direction: str, revision: str) -> None:
     from alembic import command
 
     found = config()
-    with engine.begin() as connection:
+    # Servers that start at the same time take turns, and the later ones find nothing to do.
+    with _turn, engine.execution_options(grandstand_writes=True).begin() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(select(func.pg_advisory_xact_lock(LOCK)))
         found.attributes["connection"] = connection
         getattr(command, direction)(found, revision)

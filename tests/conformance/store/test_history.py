@@ -6,10 +6,11 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from grandstand.errors import ValidationFailed
+from grandstand.model.session import new_id
 from grandstand.store import history as module
 from grandstand.store.history import Sieve, history, oldest_seq, replay
 
@@ -164,21 +165,19 @@ async def test_replay_gives_every_message_after_a_seq(database, reporter):
     assert await database.read(lambda c: oldest_seq(c, reporter.pk)) == 1
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[])
+@settings(
+    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(limits=st.lists(st.integers(1, 40), min_size=60, max_size=60))
-async def test_replay_in_any_steps_is_the_same(tmp_path_factory, opening, limits):
-    database = opening.database(tmp_path_factory.mktemp("replay") / "store.db")
-    try:
-        reporter = await opening.session(database)
-        await reporter.report([columns(range(30)), event("phase"), metric(30)])
-        await reporter.report([columns(range(31, 45))])
-        seen, since = [], 0
-        for limit in limits:
-            rows = await database.read(lambda c, s=since, n=limit: replay(c, reporter.pk, s, n))
-            assert len(rows) <= limit
-            seen += [row[0] for row in rows]
-            since = seen[-1]
-        assert seen == list(range(1, 47))[: len(seen)]
-        assert len(seen) == min(46, sum(limits))
-    finally:
-        await database.aclose()
+async def test_replay_in_any_steps_is_the_same(database, opening, limits):
+    reporter = await opening.session(database, new_id())
+    await reporter.report([columns(range(30)), event("phase"), metric(30)])
+    await reporter.report([columns(range(31, 45))])
+    seen, since = [], 0
+    for limit in limits:
+        rows = await database.read(lambda c, s=since, n=limit: replay(c, reporter.pk, s, n))
+        assert len(rows) <= limit
+        seen += [row[0] for row in rows]
+        since = seen[-1]
+    assert seen == list(range(1, 47))[: len(seen)]
+    assert len(seen) == min(46, sum(limits))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -132,9 +131,7 @@ async def test_a_rewound_run_answers_with_both_passes_in_the_order_reported(seri
     assert got["last"] == [7, 8, 107, 108]
 
 
-async def test_blocks_are_made_in_the_background_and_answer_alike(
-    series, reporter, database, tmp_path
-):
+async def test_blocks_are_made_in_the_background_and_answer_alike(series, reporter, database):
     values = np.sin(np.arange(3 * SEGMENT + 100) / 50)
     values[5000] = 99.0
     for at in range(0, len(values), 1000):
@@ -251,7 +248,7 @@ async def test_a_key_given_to_another_session_starts_anew(series, reporter, data
     await database.write(lambda c: c.execute(delete(sessions).where(sessions.c.pk == reporter.pk)))
     with pytest.raises(NotFound):
         await series.query(reporter.pk)
-    again = await opening.session(database, "another")
+    again = await opening.session(database, "another", pk=reporter.pk)
     assert again.pk == reporter.pk
     assert (await series.query(again.pk))["metrics"] == []
     await again.report([rows(0, range(700))], hears=series)
@@ -259,17 +256,26 @@ async def test_a_key_given_to_another_session_starts_anew(series, reporter, data
     assert got["points"] == 700
 
 
-async def test_a_failed_seal_is_logged_and_made_up_for(series, reporter, database, caplog):
-    def full(connection):
-        connection.exec_driver_sql(
-            "CREATE TRIGGER full BEFORE INSERT ON blocks BEGIN SELECT RAISE(FAIL, 'disk full'); END"
-        )
+NO_ROOM = {
+    "sqlite": [
+        "CREATE TRIGGER no_room BEFORE INSERT ON blocks BEGIN SELECT RAISE(FAIL, 'disk full'); END"
+    ],
+    "postgres": [
+        """CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN RAISE EXCEPTION 'disk full' USING ERRCODE = 'disk_full'; END $$""",
+        "CREATE TRIGGER no_room BEFORE INSERT ON blocks EXECUTE FUNCTION no_room()",
+    ],
+}
+ROOM = {"sqlite": "DROP TRIGGER no_room", "postgres": "DROP TRIGGER no_room ON blocks"}
 
-    await database.write(full)
+
+async def test_a_failed_seal_is_logged_and_made_up_for(series, reporter, database, opening, caplog):
+    for statement in NO_ROOM[opening.kind]:
+        await database.write(lambda c, s=statement: c.exec_driver_sql(s))
     await reporter.report([rows(0, range(SEGMENT + 5))], hears=series)
     await series.settle()
     assert "were not brought up to date" in caplog.text
-    await database.write(lambda c: c.exec_driver_sql("DROP TRIGGER full"))
+    await database.write(lambda c: c.exec_driver_sql(ROOM[opening.kind]))
     got = (await series.query(reporter.pk, max_points=9999))["series"]["current_reward"]
     assert got["last"] == [float(i) for i in range(SEGMENT + 5)]
     assert await count(database) == 1
@@ -309,30 +315,25 @@ async def test_an_empty_range_is_an_empty_series(series, reporter):
     assert got["points"] == 0
 
 
-async def test_levels_above_are_built_and_used(tmp_path: Path, opening):
-    database = opening.database(tmp_path / "levels.db")
-    try:
-        reporter = await opening.session(database)
-        store = SeriesStore(database)
-        await store.open()
-        n = 66 * SEGMENT + 7
-        values = np.cos(np.arange(n) / 1000)
-        values[123_456] = -7.0
-        values[200_000:200_100] = np.nan
-        for at in range(0, n, 10_000):
-            await reporter.report([rows(at, values[at : at + 10_000].tolist())], hears=store)
-            await store.settle()
-        assert await count(database, level=1) == 1
-        got = (await store.query(reporter.pk, max_points=200))["series"]["current_reward"]
-        assert len(got["x"]) <= 200
-        assert sum(got["count"]) == got["points"] == n
-        assert sum(got["not_finite"]) == 100
-        assert min(v for v in got["min"] if v != "NaN") == -7.0
-        assert got["x"][-1] == n - 1
-        inside = await store.query(reporter.pk, frm=123_000, to=124_000, max_points=10_000)
-        part = inside["series"]["current_reward"]
-        assert part["x"] == list(range(123_000, 124_001))
-        assert part["last"][456] == -7.0
-        await store.aclose()
-    finally:
-        await database.aclose()
+async def test_levels_above_are_built_and_used(database, reporter):
+    store = SeriesStore(database)
+    await store.open()
+    n = 66 * SEGMENT + 7
+    values = np.cos(np.arange(n) / 1000)
+    values[123_456] = -7.0
+    values[200_000:200_100] = np.nan
+    for at in range(0, n, 10_000):
+        await reporter.report([rows(at, values[at : at + 10_000].tolist())], hears=store)
+        await store.settle()
+    assert await count(database, level=1) == 1
+    got = (await store.query(reporter.pk, max_points=200))["series"]["current_reward"]
+    assert len(got["x"]) <= 200
+    assert sum(got["count"]) == got["points"] == n
+    assert sum(got["not_finite"]) == 100
+    assert min(v for v in got["min"] if v != "NaN") == -7.0
+    assert got["x"][-1] == n - 1
+    inside = await store.query(reporter.pk, frm=123_000, to=124_000, max_points=10_000)
+    part = inside["series"]["current_reward"]
+    assert part["x"] == list(range(123_000, 124_001))
+    assert part["last"][456] == -7.0
+    await store.aclose()

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import threading
-from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, insert, select, text
+from sqlalchemy import Connection, create_engine, insert, select, text
 from sqlalchemy.exc import IntegrityError
 
 from grandstand.errors import NotFound, Unavailable
@@ -94,49 +92,60 @@ async def test_what_the_database_refuses_costs_the_neighbours_nothing(database: 
     assert await names(database) == ["a", "b", "c"]
 
 
-async def test_a_failing_commit_is_told_to_everybody(tmp_path: Path) -> None:
-    """A real lock, held by another connection, until the writer gives up."""
-    database = Database.open(f"sqlite:///{tmp_path / 'store.db'}")
-    path = tmp_path / "store.db"
-    await database.write(lambda c: c.exec_driver_sql("PRAGMA busy_timeout=50").close())
-    other = sqlite3.connect(path, isolation_level=None)
-    other.execute("BEGIN EXCLUSIVE")
-    try:
+async def test_while_the_database_is_away_nothing_is_taken_and_afterwards_everything(
+    database: Database, opening: Any
+) -> None:
+    await database.write(remember("before"))
+    with opening.outage(database):
         results = await asyncio.gather(
             *(database.write(remember(f"n{i}")) for i in range(3)), return_exceptions=True
         )
-    finally:
-        other.execute("ROLLBACK")
-        other.close()
-    for result in results:
-        assert isinstance(result, Unavailable)
-        assert result.code == "database_unavailable"
-        assert "locked" in result.detail
+        for result in results:
+            assert isinstance(result, Unavailable)
+            assert result.code == "database_unavailable"
+            assert "nothing of it was stored" in result.message
+        with pytest.raises(Unavailable):
+            await database.write_many(lambda c, items: items, 1)
     assert await database.write(remember("later")) == "later"
-    assert await names(database) == ["later"]
-    await database.aclose()
+    assert await names(database) == ["before", "later"]
 
 
-async def test_a_commit_that_cannot_be_written_stores_nothing(database: Database) -> None:
-    """SQLite's own limit stands in for a full disk: it fails the same way, while writing."""
-    pages = await database.write(lambda c: c.exec_driver_sql("PRAGMA page_count").scalar_one())
-    await database.write(lambda c: c.exec_driver_sql(f"PRAGMA max_page_count={pages + 2}").close())
-
-    def large(connection: Connection) -> None:
-        connection.execute(insert(facts).values(name="large", value="x" * 100_000))
-
-    results, _ = await gated(database, [remember("a"), large])
-    assert results[0] == "a"
-    assert isinstance(results[1], Unavailable)
-    assert "full" in results[1].detail
-    assert await names(database) == ["a"]
-
-
-async def test_a_write_is_there_once_it_returns(database: Database, tmp_path: Path) -> None:
+async def test_a_write_is_there_once_it_returns(database: Database) -> None:
     await database.write(remember("a"))
-    other = sqlite3.connect(tmp_path / "store.db")
-    assert other.execute("SELECT count(*) FROM facts").fetchone() == (1,)
-    other.close()
+    other = create_engine(database.engine.url)
+    with other.connect() as connection:
+        assert connection.scalars(select(facts.c.name)).all() == ["a"]
+    other.dispose()
+
+
+async def test_a_reader_sees_one_moment(database: Database) -> None:
+    """However many statements it takes, and whatever is committed between them."""
+    looked, goes_on = threading.Event(), threading.Event()
+
+    def twice(connection: Connection) -> list[list[str]]:
+        query = select(facts.c.name).order_by(facts.c.name)
+        first = list(connection.scalars(query))
+        looked.set()
+        assert goes_on.wait(10)
+        return [first, list(connection.scalars(query))]
+
+    await database.write(remember("a"))
+    reading = asyncio.ensure_future(database.read(twice))
+    assert await asyncio.to_thread(looked.wait, 10)
+    await database.write(remember("b"))
+    goes_on.set()
+    assert await reading == [["a"], ["a"]]
+    assert await names(database) == ["a", "b"]
+
+
+async def test_a_lone_write_that_fails_leaves_nothing(database: Database) -> None:
+    def fails(connection: Connection) -> None:
+        remember("half")(connection)
+        raise NotFound("no")
+
+    with pytest.raises(NotFound):
+        await database.write(fails)
+    assert await names(database) == []
 
 
 async def test_many_run_together_and_answer_each(database: Database) -> None:
@@ -190,25 +199,3 @@ async def test_readers_see_what_is_committed_and_never_write(database: Database)
     await gate.open()
     await writing
     assert await names(database) == ["a"]
-
-
-def test_a_database_that_cannot_be_opened_says_why(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(Unavailable) as caught:
-        Database.open(f"sqlite:///{tmp_path / 'file' / 'store.db'}")
-    assert caught.value.code == "database_unavailable"
-    (tmp_path / "no.db").write_bytes(b"this is not a database, it only looks like a file" * 100)
-    with pytest.raises(Unavailable) as caught:
-        Database.open(f"sqlite:///{tmp_path / 'no.db'}")
-    assert "not a database" in caught.value.detail
-
-
-async def test_sqlite_is_set_for_durability(database: Database) -> None:
-    def pragmas(connection: Connection) -> list[Any]:
-        return [
-            connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
-            for name in ("journal_mode", "synchronous", "foreign_keys")
-        ]
-
-    assert await database.write(pragmas) == ["wal", 2, 1]
-    assert await database.read(pragmas) == ["wal", 2, 1]

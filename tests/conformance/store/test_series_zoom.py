@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import tempfile
-from pathlib import Path
 
 import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from grandstand.model.session import new_id
 from grandstand.store.blocks import Shape
 from grandstand.store.series import SeriesStore
 
@@ -55,27 +54,24 @@ def records(episodes, values, columnar):
     axis=st.sampled_from(["episode", "seq"]),
     restart=st.booleans(),
 )
-async def test_any_range_at_any_zoom(opening, run, columnar, max_points, ends, axis, restart):
+async def test_any_range_at_any_zoom(
+    database, opening, run, columnar, max_points, ends, axis, restart
+):
     episodes, values, cuts = run
-    with tempfile.TemporaryDirectory() as folder:
-        database = opening.database(Path(folder) / "store.db")
-        try:
-            reporter = await opening.session(database)
-            store = SeriesStore(database, shape=SMALL)
-            await store.open()
-            start = 0
-            for end, as_columns in zip(cuts, columnar, strict=False):
-                part = records(episodes[start:end], values[start:end], as_columns)
-                await reporter.report(part, hears=store)
-                start = end
-            await store.query(reporter.pk, [])
-            if restart:
-                store = SeriesStore(database, shape=SMALL)
-            low, high = min(ends), max(ends)
-            answer = await store.query(reporter.pk, ["v"], axis, low, high, max_points)
-            whole = await store.query(reporter.pk, ["v", "always"], "seq", max_points=max_points)
-        finally:
-            await database.aclose()
+    reporter = await opening.session(database, new_id())
+    store = SeriesStore(database, shape=SMALL)
+    await store.open()
+    start = 0
+    for end, as_columns in zip(cuts, columnar, strict=False):
+        part = records(episodes[start:end], values[start:end], as_columns)
+        await reporter.report(part, hears=store)
+        start = end
+    await store.query(reporter.pk, [])
+    if restart:
+        store = SeriesStore(database, shape=SMALL)
+    low, high = min(ends), max(ends)
+    answer = await store.query(reporter.pk, ["v"], axis, low, high, max_points)
+    whole = await store.query(reporter.pk, ["v", "always"], "seq", max_points=max_points)
     assert answer["last_seq"] == len(values)
     seqs = list(range(1, len(values) + 1))
     on_axis = seqs if axis == "seq" else episodes

@@ -169,9 +169,7 @@ async def test_a_segment_may_be_short(database, reporter) -> None:
         assert got["series"]["current_reward"]["last"][-1] == 4999.0
 
 
-async def test_going_back_a_version_unpacks(tmp_path, opening) -> None:
-    database = Database.open(f"sqlite:///{tmp_path / 'migrated.db'}")
-    reporter = await opening.session(database)
+async def test_going_back_a_version_unpacks(database, reporter) -> None:
     await report_some(reporter)
     before = await database.read(lambda c: list(batches(c, reporter.pk, 0, 2**53)))
     await pack_all(database, reporter.pk)
@@ -179,21 +177,3 @@ async def test_going_back_a_version_unpacks(tmp_path, opening) -> None:
     upgrade(database.engine)
     assert PACKED not in await database.read(kinds)
     assert await database.read(lambda c: list(batches(c, reporter.pk, 0, 2**53))) == before
-    await database.aclose()
-
-
-@pytest.mark.slow
-async def test_pages_that_are_not_needed_go_back_to_the_disk(database, reporter) -> None:
-    text = "x" * 1_000_000
-    for i in range(60):
-        event = {"type": "training_status", "data": {"event": "note", "text": text, "n": i}}
-        await reporter.report([event])
-
-    def pages(connection: Connection) -> int:
-        return int(connection.exec_driver_sql("PRAGMA page_count").scalar() or 0)
-
-    before = await database.read(pages)
-    await pack_all(database, reporter.pk)
-    assert await database.read(pages) >= before
-    await database.reclaim()
-    assert await database.read(pages) < before // 4
