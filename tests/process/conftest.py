@@ -29,7 +29,21 @@ MARK = "PROCESS_TEST_HOME"
 ENDED = ("stopped", "completed", "failed")
 SESSIONS = "/api/training/sessions"
 
+PROOF = os.environ.get("PROOF") == "1"
+"""Set by `make proof`: the full counts, and what was measured is printed."""
+
 T = TypeVar("T")
+
+
+def count(few: int, full: int) -> int:
+    """How often: `few` in `make test`, `full` in `make proof`."""
+    return full if PROOF else few
+
+
+def told(sentence: str) -> None:
+    """Print what a proof measured."""
+    if PROOF:
+        print(f"\nproof: {sentence}")
 
 
 def eventually(look: Callable[[], T | None], what: str, within: float = PATIENCE_SECONDS) -> T:
@@ -48,6 +62,7 @@ class Server:
 
     Attributes:
         home: its working folder; the data lie in `data` below it.
+        environment: more variables for its next life.
         url: where it is, without a slash at the end; a later life takes the same port.
         api: an HTTP client for it.
     """
@@ -56,6 +71,7 @@ class Server:
         self.home = home
         self.data = home / "data"
         self.url = ""
+        self.environment: dict[str, str] = {}
         self.api: httpx.Client
         self._port = 0
         self._process: subprocess.Popen[str] | None = None
@@ -74,7 +90,8 @@ class Server:
                 MARK: str(self.home),
                 "PYTHONUNBUFFERED": "1",
                 "GRANDSTAND_TRAINING__HEARTBEAT_SECONDS": str(HEARTBEAT_SECONDS),
-            },
+            }
+            | self.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -98,6 +115,12 @@ class Server:
         if not said:
             pytest.fail("the server did not start:\n" + self.output)
         self.api = httpx.Client(base_url=self.url, timeout=30)
+
+    @property
+    def pid(self) -> int:
+        """Its process, as long as it lives."""
+        assert self._process is not None
+        return self._process.pid
 
     @property
     def output(self) -> str:

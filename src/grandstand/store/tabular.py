@@ -22,7 +22,7 @@ from grandstand.store.cells import Floats, Ints
 Kind: TypeAlias = Literal["int", "float", "time", "text"]
 """What a column holds; times are microseconds since 1970, UTC."""
 
-ROW_GROUP: Final = 65_536
+ROW_GROUP: Final = 32_768
 """Rows of a Parquet row group."""
 
 
@@ -112,7 +112,11 @@ class ParquetWriter:
         self._schema = pyarrow.schema([(head.name, types[head.kind]) for head in heads])
         self._sink = io.BytesIO()
         self._writer = pyarrow.parquet.ParquetWriter(
-            _Tap(self._sink), self._schema, compression="zstd"
+            _Tap(self._sink),
+            self._schema,
+            compression="zstd",
+            use_dictionary=[head.name for head in heads if head.kind == "text"],
+            memory_pool=pyarrow.system_memory_pool(),  # the others keep what they once had
         )
         self._waiting: list[Any] = []
         self._rows = 0
