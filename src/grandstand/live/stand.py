@@ -63,10 +63,13 @@ class Stand:
         self._stale = stale_seconds
         self._groups: dict[tuple[Dialect, frozenset[str], float], Group] = {}
         self._reading: dict[int, asyncio.Future[list[ReplayRow]]] = {}
+        self._page: list[ReplayRow] = []  # the one read last; without a gap
 
     def hear(self, news: Committed) -> None:
         """Pass on what was committed."""
         self.reached(news.last_seq)
+        if self._page and self.last_seq - self._page[-1][0] > PAGE:
+            self._page = []  # whoever comes back now wants what is newer
         for key, group in tuple(self._groups.items()):
             if group:
                 group.flow.feed(news)
@@ -258,14 +261,24 @@ class Stand:
             drained.cancel()
 
     async def _read(self, position: int) -> list[ReplayRow]:
-        """A page after `position`, read once for everybody who asks while it is being read."""
+        """A page after `position`, read once for everybody who asks while it is being read.
+
+        After a restart a thousand come back at once, each from somewhere else: whoever lies
+        within the page that was read last is served from it. It may be short of the newest; what
+        is left is then asked for by itself.
+        """
+        if self._page and self._page[0][0] <= position + 1 <= self._page[-1][0]:
+            return self._page[position + 1 - self._page[0][0] :]
         reading = self._reading.get(position)
         if reading is None:
             reading = asyncio.ensure_future(self._replay(self.session_id, position, PAGE))
             self._reading[position] = reading
             reading.add_done_callback(lambda _: self._reading.pop(position, None))
         # Shielded: one spectator that leaves must not take the page from the others.
-        return await asyncio.shield(reading)
+        rows = await asyncio.shield(reading)
+        if rows and rows[-1][0] - rows[0][0] == len(rows) - 1:
+            self._page = rows
+        return rows
 
 
 def _items(rows: Sequence[ReplayRow], seat: Seat, *, exact: bool, left: int | None) -> list[Item]:

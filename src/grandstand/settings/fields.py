@@ -149,8 +149,9 @@ class PerformanceConfig(Section):
     metrics_history_size: int = Field(
         10_000,
         ge=1,
-        description="Records of a session held in memory for quick replay. Stored records are "
-        "never dropped for it.",
+        description="Records that a spectator who asks for a rate (not for every row) may have "
+        "missed and still be sent one by one; who missed more goes on with the newest. Stored "
+        "records are never dropped for it.",
     )
     cleanup_interval_seconds: float = Field(
         300,

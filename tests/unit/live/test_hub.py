@@ -117,6 +117,23 @@ async def test_many_who_come_back_together_share_the_reading(world: World) -> No
     assert world.reads == 1
 
 
+async def test_those_who_come_from_elsewhere_share_the_page_read_last(world: World) -> None:
+    world.commit(*[metrics(i) for i in range(1, 101)])
+    first, _ = world.sit(position=0, max_hz=0.0)
+    await settle(lambda: first.group is not None)
+    seats = [(since, *world.sit(position=since, max_hz=0.0)) for since in range(1, 40)]
+    await settle(lambda: all(seat.group is not None for _, seat, _ in seats))
+    assert world.reads == 1
+    world.commit(status("phase"))
+    for since, _, reader in seats:
+        assert reader.seqs == list(range(since + 1, 102))
+    # What came after that page is read for itself.
+    late, reader = world.sit(position=97, max_hz=0.0)
+    await settle(lambda: late.group is not None)
+    assert reader.seqs == [98, 99, 100, 101]
+    assert world.reads == 2
+
+
 async def resumed(world: World, seat: Seat, since: int) -> tuple[bool, int]:
     told: list[tuple[bool, int]] = []
     await seat.stand.resume(seat, since, lambda whole, last: told.append((whole, last)))
