@@ -1,0 +1,1 @@
+"""Experiment trackers, each used as its own documentation shows; one file a tracker."""
