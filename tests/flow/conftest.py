@@ -232,3 +232,37 @@ async def _listening(house: House) -> AsyncIterator[None]:
         await task
         for listener in listeners:
             listener.close()
+
+
+PATHS: dict[str, Any] = {"wire": protocol_class(), "queue": "websockets-sansio"}
+"""The two ways to a socket: frames straight to and from the transport, and any ASGI server's."""
+
+
+@contextlib.asynccontextmanager
+async def listening(house: House, ws: Any) -> AsyncIterator[House]:
+    """`house` at a port, with one of the two ways out."""
+    listeners = bind("127.0.0.1", 0)
+    config = uvicorn.Config(
+        house.app, http="httptools", ws=ws, log_config=None, lifespan="off", access_log=False
+    )
+    server = uvicorn.Server(config)
+    task = asyncio.create_task(server._serve(listeners))
+
+    async def started() -> bool:
+        return server.started
+
+    await until(started)
+    house.url = url_of("127.0.0.1", listeners[0])
+    try:
+        yield house
+    finally:
+        server.should_exit = True
+        await task
+        for listener in listeners:
+            listener.close()
+
+
+@pytest.fixture(params=PATHS)
+async def live(request: pytest.FixtureRequest, make_house: MakeHouse) -> AsyncIterator[House]:
+    async with listening(await make_house(), PATHS[request.param]) as house:
+        yield house

@@ -8,52 +8,16 @@ import asyncio
 import contextlib
 import json
 import socket
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import uvicorn
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from grandstand.live.outbox import SOFT_BYTES
 from grandstand.model.telemetry import MESSAGE_TYPES
-from grandstand.web.server import bind, url_of
-from grandstand.web.transport import protocol_class
 
-from .conftest import SESSIONS, House, MakeHouse, Spectator, until
-
-PATHS: dict[str, Any] = {"wire": protocol_class(), "queue": "websockets-sansio"}
-
-
-@contextlib.asynccontextmanager
-async def listening(house: House, ws: Any) -> AsyncIterator[House]:
-    """`house` at a port, with one of the two ways out."""
-    listeners = bind("127.0.0.1", 0)
-    config = uvicorn.Config(
-        house.app, http="httptools", ws=ws, log_config=None, lifespan="off", access_log=False
-    )
-    server = uvicorn.Server(config)
-    task = asyncio.create_task(server._serve(listeners))
-
-    async def started() -> bool:
-        return server.started
-
-    await until(started)
-    house.url = url_of("127.0.0.1", listeners[0])
-    try:
-        yield house
-    finally:
-        server.should_exit = True
-        await task
-        for listener in listeners:
-            listener.close()
-
-
-@pytest.fixture(params=PATHS)
-async def live(request: pytest.FixtureRequest, make_house: MakeHouse) -> AsyncIterator[House]:
-    async with listening(await make_house(), PATHS[request.param]) as house:
-        yield house
+from .conftest import PATHS, SESSIONS, House, MakeHouse, Spectator, listening, until
 
 
 async def greeted(spectator: Spectator) -> Any:

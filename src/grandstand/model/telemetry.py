@@ -465,8 +465,7 @@ def parse_record(type: str, body: bytes) -> Batch:
         BadRequest, ValidationFailed: see `decode`.
     """
     value, kept = decode(body, _data_decoders[type])
-    value = _event(kept) if type == STATUS else value
-    record = Record(type, kept, value, size=len(kept))
+    record = Record(type, kept, _event(kept) if type == STATUS else value, size=len(kept))
     return Batch(type, kept, [record], warnings=warnings_of([record]))
 
 
@@ -479,21 +478,35 @@ def parse_batch(body: bytes) -> Batch:
     """
     try:
         raw = _raw_batch_decoder.decode(body)
-        text = bytes(raw.records)
-        usual = _usual_decoder.decode(text)
     except UNREADABLE:
         pass
     else:
-        return _usual_batch(text, usual, raw.batch_id)
+        if (usual := _usual_batch(bytes(raw.records), raw.batch_id)) is not None:
+            return usual
     value, _ = decode(body, _batch_decoder)
     batch = cast(BatchIn, value)
     records = [record_of(item, f"records[{i}]") for i, item in enumerate(batch.records)]
     return make_batch(records, batch.batch_id)
 
 
-def _usual_batch(
-    text: bytes, items: Sequence[MetricsIn | DecisionIn], batch_id: str | None
-) -> Batch:
+def parse_list(text: bytes) -> Batch:
+    """A list of records, as a frame of a reporter's socket may bring it.
+
+    Raises:
+        BadRequest, ValidationFailed, TooLarge: see `parse_batch`.
+    """
+    if (usual := _usual_batch(text, None)) is not None:
+        return usual
+    items, _ = decode(text, _stored_decoder)
+    return make_batch([record_of(item, f"[{i}]") for i, item in enumerate(items)])
+
+
+def _usual_batch(text: bytes, batch_id: str | None) -> Batch | None:
+    """A list of nothing but usual records; None when there is anything else in it."""
+    try:
+        items: list[MetricsIn | DecisionIn] = _usual_decoder.decode(text)
+    except UNREADABLE:
+        return None
     _check_count(len(items))
     bodies, size = Bodies(text), len(text) // max(1, len(items))
     records = [
@@ -530,16 +543,14 @@ def make_record(type: str, data: Mapping[str, Any], key: str | None = None) -> R
     """
     body = encode(finite_or_name(data))
     value, kept = decode(body, _data_decoders[type])
-    value = _event(kept) if type == STATUS else value
-    return Record(type, kept, value, key=key, size=len(kept))
+    return Record(type, kept, _event(kept) if type == STATUS else value, key=key, size=len(kept))
 
 
 def unpack(kind: str, body: bytes) -> list[Record]:
     """The records of a stored log row, in the order of their seqs."""
     if kind != "batch":
         value = _data_decoders[kind].decode(body)
-        value = _event(body) if kind == STATUS else value
-        return [Record(kind, body, value, size=len(body))]
+        return [Record(kind, body, _event(body) if kind == STATUS else value, size=len(body))]
     return [record_of(item, "") for item in _stored_decoder.decode(body)]
 
 

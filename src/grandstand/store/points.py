@@ -7,10 +7,12 @@ a time, so that a point costs some tens of nanoseconds and no dictionary.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple
+from operator import itemgetter
+from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 import numpy as np
@@ -25,6 +27,8 @@ from grandstand.model.telemetry import (
 from grandstand.store.cells import AXES, Floats, Ints
 
 _FIELDS: Final = {name: i for i, name in enumerate(TrainingMetrics.__struct_fields__)}
+TURNED: Final = 128
+"""Records turned into columns at a time."""
 STEP: Final = AXES.index("step")
 
 
@@ -148,7 +152,13 @@ class Gatherer:
     def _flush(self) -> None:
         if not self._single:
             return
-        fields = list(zip(*map(msgspec.structs.astuple, self._single), strict=True))
+        fields: list[list[Any]] = [[] for _ in _FIELDS]
+        # A few at a time, so that they stay in the processor's cache while they are turned over,
+        # and the collector never comes to see the tuples.
+        for at in range(0, len(self._single), TURNED):
+            rows = map(msgspec.structs.astuple, self._single[at : at + TURNED])
+            for column, part in zip(fields, zip(*rows, strict=True), strict=True):
+                column += part
         columns = {name: fields[_FIELDS[name]] for name in SCALAR_FIELDS}
         told = fields[_FIELDS["timestamp"]]
         times = [t or at for t, at in zip(told, self._arrivals, strict=True)]
@@ -213,13 +223,12 @@ def _column(values: Floats, rows: Ints, of: int) -> Column:
 
 
 def _scalars(told: Sequence[Any]) -> Column | None:
+    if told[0] is None and told.count(None) == len(told):
+        return None
     # NumPy reads None as nan, True as 1.0 and the names "NaN", "Infinity" as what they name.
     values = np.array(told, np.float64)
-    unknown = told.count(None)
-    if unknown == 0:
+    if not np.isnan(values).any() or None not in told:
         return Column(values, None)
-    if unknown == len(told):
-        return None
     rows = np.flatnonzero(np.array([value is not None for value in told]))
     return Column(values[rows], rows)
 
@@ -227,6 +236,14 @@ def _scalars(told: Sequence[Any]) -> Column | None:
 def _extra_columns(
     extras: Sequence[dict[str, Any] | None], taken: dict[str, Column]
 ) -> dict[str, Column]:
+    if extras[0] and None not in extras:
+        # A loop that says the same of every episode, which is the usual one.
+        with contextlib.suppress(KeyError):
+            alike = cast("Sequence[dict[str, Any]]", extras)
+            columns = {name: list(map(itemgetter(name), alike)) for name in extras[0]}
+            if set(map(len, alike)) == {len(columns)}:
+                told = {n: _scalars(values) for n, values in columns.items() if n not in taken}
+                return {name: column for name, column in told.items() if column is not None}
     found: dict[str, tuple[list[Any], list[int]]] = {}
     for row, extra in enumerate(extras):
         if extra:
@@ -251,4 +268,10 @@ def _micro(moment: datetime) -> int:
 
 
 def _micros(moments: Sequence[datetime]) -> Ints:
-    return np.array([_micro(moment) for moment in moments], np.int64)
+    found = np.empty(len(moments), np.int64)
+    last, micro = None, 0
+    for i, moment in enumerate(moments):
+        if moment is not last:  # what came together arrived together
+            last, micro = moment, _micro(moment)
+        found[i] = micro
+    return found

@@ -16,6 +16,7 @@ from grandstand.assembly import Assembly
 from grandstand.web import errors, reports
 from grandstand.web.answers import components
 from grandstand.web.auth import Authority, Guard
+from grandstand.web.ingest import register_ingest
 from grandstand.web.routes import history, models, server, sessions, training
 from grandstand.web.socketio import mount_socketio
 from grandstand.web.websocket import register_websocket
@@ -51,6 +52,7 @@ def make_app(house: Assembly, *, supervise_at: str | None = None) -> ASGIApp:
     authority = Authority(house.access, house.settings)
     errors.install(app, house.clock)
     register_websocket(app, house, authority)
+    register_ingest(app, house, authority)
     taker = reports.Reports(house)
     app.include_router(reports.routes(taker, authority))
     for part in (sessions, history, training, models, server):

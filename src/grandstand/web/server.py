@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import gc
 import logging
 import socket
 from collections.abc import Callable
@@ -124,6 +125,7 @@ def serve(
             async def when_up() -> None:
                 while not server.started:
                     await house.clock.sleep(0.01)
+                _spare_the_collector()
                 await house.supervise(url, demo=demo)
                 if on_ready is not None:
                     on_ready(url)
@@ -134,3 +136,14 @@ def serve(
         loop_factory = config.get_loop_factory()
         with contextlib.suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=loop_factory) as r:
             r.run(run())
+
+
+def _spare_the_collector() -> None:
+    """Have the garbage collector look at less, less often.
+
+    What a server is made of stays to its end, and records hold no cycles; looking through all of
+    it takes some 30 ms, and was a quarter of what a record cost.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000)

@@ -1,6 +1,6 @@
 """WS /ws/{session_id}: a spectator's socket.
 
-What it says and understands is in docs/wire-live.md. The hub writes to it; the task here only
+What it says and understands is in docs/wire.md. The hub writes to it; the task here only
 listens.
 """
 
@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
-from fastapi import FastAPI, Query, WebSocket, WebSocketDisconnect
+from fastapi import FastAPI, WebSocket, WebSocketDisconnect
+from starlette.routing import WebSocketRoute
 
 from grandstand.assembly import Assembly
 from grandstand.errors import GrandstandError
@@ -38,26 +39,38 @@ CLOSE_SECONDS = 2.0
 def register_websocket(app: FastAPI, house: Assembly, authority: Authority) -> None:
     """Put the spectators' socket into `app`."""
 
-    @app.websocket("/ws/{session_id}")
-    async def watch(
-        websocket: WebSocket,
-        session_id: str,
-        user_name: Annotated[str, Query()] = "",
-        since: Annotated[str | None, Query()] = None,
-        max_hz: Annotated[str | None, Query()] = None,
-    ) -> None:
+    async def watch(websocket: WebSocket) -> None:
+        session_id = str(websocket.path_params["session_id"])
+        asked = websocket.query_params
         # Refused only after it is accepted: before, a browser would see a bare 403.
         await websocket.accept()
         try:
             await authority.authorize_socket(websocket, Scope.WATCH, session_id)
             house.hub.enter()
         except GrandstandError as error:
-            await _refuse(websocket, error)
+            await refuse(websocket, error)
             return
         try:
-            await _serve(websocket, house, session_id, user_name, since, max_hz)
+            await _serve(
+                websocket,
+                house,
+                session_id,
+                asked.get("user_name", ""),
+                asked.get("since"),
+                asked.get("max_hz"),
+            )
         finally:
             house.hub.leave()
+
+    add_socket(app, "/ws/{session_id}", watch)
+
+
+def add_socket(
+    app: FastAPI, path: str, serve: Callable[[WebSocket], Coroutine[Any, Any, None]]
+) -> None:
+    """Put a socket into `app`: a route of Starlette's, since FastAPI's looks the endpoint's source
+    up and its parameters through at every connection, which takes longer than all the rest."""
+    app.router.routes.append(WebSocketRoute(path, serve))
 
 
 async def _serve(
@@ -69,13 +82,13 @@ async def _serve(
     max_hz: str | None,
 ) -> None:
     wire = wire_of(websocket.scope)
-    queue = None if wire else QueueOutbox(websocket.send_text, _ender(websocket))
+    queue = None if wire else QueueOutbox(websocket.send_text, ender(websocket))
     outbox: Outbox | None = WireOutbox(wire) if wire else queue
     assert outbox is not None
     try:
         seat = house.hub.sit(session_id, outbox, name=_name(user_name))
     except GrandstandError as error:
-        await _refuse(websocket, error)
+        await refuse(websocket, error)
         return
     spectator = _Spectator(websocket, house, seat)
     try:
@@ -84,14 +97,14 @@ async def _serve(
         if queue is None:
             await spectator.listen(session, since, max_hz)
         else:
-            await _both(queue, spectator.listen(session, since, max_hz))
+            await both(queue, spectator.listen(session, since, max_hz))
     except GrandstandError as error:
-        await _refuse(websocket, error)
+        await refuse(websocket, error)
     finally:
         house.hub.rise(seat)
 
 
-async def _both(queue: QueueOutbox, listening: Coroutine[Any, Any, None]) -> None:
+async def both(queue: QueueOutbox, listening: Coroutine[Any, Any, None]) -> None:
     """Listen, with a task beside that sends; the end of either ends the other."""
     sender = asyncio.create_task(queue.run())
     listener = asyncio.create_task(listening)
@@ -263,14 +276,16 @@ def _name(told: str) -> str:
     return "".join(c for c in told if c.isprintable()).strip()[:MAX_NAME]
 
 
-def _ender(websocket: WebSocket) -> Callable[[int, str], Any]:
+def ender(websocket: WebSocket) -> Callable[[int, str], Any]:
+    """What a `QueueOutbox` closes its connection with."""
+
     async def end(code: int, reason: str) -> None:
         await websocket.close(code, brief(reason))
 
     return end
 
 
-async def _refuse(websocket: WebSocket, error: GrandstandError) -> None:
+async def refuse(websocket: WebSocket, error: GrandstandError) -> None:
     """Close with the code that says whether to come back, and when."""
     reason = error.message
     if error.retry_after_seconds is not None:
