@@ -90,6 +90,7 @@ class Assembly:
             max_hz=settings.performance.live_max_hz,
             queue_bytes=settings.performance.send_queue_bytes,
             per_session=settings.performance.max_connections_per_session,
+            per_address=settings.performance.max_connections_per_address,
             total=settings.performance.max_total_connections,
             history=settings.performance.metrics_history_size,
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -36,7 +37,8 @@ class Hub:
         max_hz: rate of a seat that asks for none, metrics messages a second; 0 for every row.
         queue_bytes: what may wait for one seat.
         stale_seconds: a seat that is set aside and reads nothing for so long is closed with 4508.
-        per_session, total: most spectators of one session, and connections of all together.
+        per_session, per_address, total: most spectators of one session, and connections from one
+            address, and of all together.
         history: seqs a seat may have missed and still be caught up with one by one.
 
     Attributes:
@@ -54,6 +56,7 @@ class Hub:
         queue_bytes: int = 1 << 20,
         stale_seconds: float = 10.0,
         per_session: int = 50,
+        per_address: int = 200,
         total: int = 1000,
         history: int = 10_000,
     ) -> None:
@@ -64,7 +67,9 @@ class Hub:
         self._queue_bytes = queue_bytes
         self.stale_seconds = stale_seconds
         self._per_session = per_session
+        self._per_address = per_address
         self._total = total
+        self._addresses: Counter[str] = Counter()
         self._history = history
         self._stands: dict[str, Stand] = {}
         self._unsubscribe: Callable[[], None] | None = None
@@ -103,11 +108,14 @@ class Hub:
         stand = self._stands.get(session_id)
         return stand.presence.count if stand is not None else 0
 
-    def enter(self) -> None:
+    def enter(self, address: str = "") -> None:
         """Count a connection; each one is to `leave` again.
 
+        Args:
+            address: where it comes from; an unknown one counts among all only.
+
         Raises:
-            TooMany: the server is full.
+            TooMany: the server is full, or that address has all the connections it may have.
             Unavailable: the server is closing.
         """
         if self._closing:
@@ -119,11 +127,23 @@ class Hub:
                 detail="performance.max_total_connections sets it.",
                 retry_after_seconds=COME_BACK_SECONDS,
             )
+        if address and self._addresses[address] >= self._per_address:
+            raise TooMany(
+                f"{address} has {self._per_address} live connections, which is the limit",
+                code="address_full",
+                detail="performance.max_connections_per_address sets it; behind a proxy, name it "
+                "in trusted_proxies, or everybody seems to come from there.",
+                retry_after_seconds=COME_BACK_SECONDS,
+            )
         self.connections += 1
+        self._addresses[address] += 1
 
-    def leave(self) -> None:
+    def leave(self, address: str = "") -> None:
         """Count a connection no more."""
         self.connections -= 1
+        self._addresses[address] -= 1
+        if self._addresses[address] <= 0:
+            del self._addresses[address]
 
     def sit(
         self,

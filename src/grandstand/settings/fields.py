@@ -143,6 +143,12 @@ class PerformanceConfig(Section):
         description="Most spectators of one session; the next is asked to come back later.",
         json_schema_extra={"env": "MAX_CONNECTIONS_PER_SESSION"},
     )
+    max_connections_per_address: int = Field(
+        200,
+        ge=1,
+        description="Most live connections from one address. Behind a proxy, name it in "
+        "`trusted_proxies`, or everybody seems to come from there.",
+    )
     max_total_connections: int = Field(
         1000, ge=1, description="Most live connections of all sessions together."
     )

@@ -213,6 +213,12 @@ class Authority:
 AuthorizeSocket = Callable[[WebSocket, Scope, str | None], Awaitable[Grant]]
 
 
+def address_of(scope: AsgiScope) -> str:
+    """Where a connection comes from; empty where the server cannot tell (a Unix socket)."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""
+
+
 def _hostname(host: str) -> str:
     try:
         return (urlsplit(f"//{host}").hostname or "").lower()

@@ -21,7 +21,7 @@ from grandstand.bus.base import Deleted, News
 from grandstand.errors import Conflict, GrandstandError
 from grandstand.live.outbox import QueueOutbox, WireOutbox
 from grandstand.service.access import Grant, Scope
-from grandstand.web.auth import Authority
+from grandstand.web.auth import Authority, address_of
 from grandstand.web.reporter import Reporter
 from grandstand.web.transport import Wire, wire_of
 from grandstand.web.websocket import add_socket, both, ender, refuse
@@ -35,11 +35,12 @@ def register_ingest(app: FastAPI, house: Assembly, authority: Authority) -> None
 
     async def report(websocket: WebSocket) -> None:
         session_id = str(websocket.path_params["session_id"])
+        address = address_of(websocket.scope)
         # Refused only after it is accepted, as a spectator's socket is.
         await websocket.accept()
         try:
             grant = await authority.authorize_socket(websocket, Scope.REPORT, session_id)
-            house.hub.enter()
+            house.hub.enter(address)
         except GrandstandError as error:
             await refuse(websocket, error)
             return
@@ -48,7 +49,7 @@ def register_ingest(app: FastAPI, house: Assembly, authority: Authority) -> None
         except GrandstandError as error:
             await refuse(websocket, error)
         finally:
-            house.hub.leave()
+            house.hub.leave(address)
 
     add_socket(app, "/ws/{session_id}/ingest", report)
 

@@ -26,7 +26,7 @@ from grandstand.live.seat import Seat
 from grandstand.model.session import ENDED, Kind, Session
 from grandstand.model.telemetry import METRICS, STATUS
 from grandstand.service.access import Grant, Scope
-from grandstand.web.auth import Authority
+from grandstand.web.auth import Authority, address_of
 from grandstand.web.engine import EngineOutbox
 from grandstand.web.training_events import TrainingEvents
 from grandstand.web.transport import Wire, wire_of
@@ -64,6 +64,7 @@ class _Client:
 
     grant: Grant
     outbox: EngineOutbox
+    address: str
     session_id: str | None = None
     scenario_name: str | None = None
     joined: bool = False
@@ -167,7 +168,8 @@ class TrainingSocket:
         try:
             grant = self._house.access.grant(token if isinstance(token, str) else bearer)
             grant.check(Scope.WATCH, grant.session_id)
-            self._house.hub.enter()
+            address = address_of(scope)
+            self._house.hub.enter(address)
         except GrandstandError as error:
             raise socketio.exceptions.ConnectionRefusedError(error.message, error.code) from None
         eio_sid = self._server.manager.eio_sid_from_sid(sid, "/")
@@ -180,7 +182,7 @@ class TrainingSocket:
             lambda: self._server.disconnect(sid),
             self._house.spawn,
         )
-        self._clients[sid] = _Client(grant, outbox, session_id=grant.session_id)
+        self._clients[sid] = _Client(grant, outbox, address, session_id=grant.session_id)
 
     async def established(self, sid: str) -> None:
         """Greet a client and let it hear, now that it knows it is connected."""
@@ -205,7 +207,7 @@ class TrainingSocket:
         client.outbox.end()
         self._leave(client, tuple(client.seats))
         self._wires.pop(client.outbox.eio_sid, None)
-        self._house.hub.leave()
+        self._house.hub.leave(client.address)
         if not self._clients:
             self._sessions.clear()
 

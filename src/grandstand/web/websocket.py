@@ -24,7 +24,7 @@ from grandstand.live.seat import Seat
 from grandstand.model.session import Session
 from grandstand.model.telemetry import CONNECTION, ERROR, MESSAGE_TYPES, encode, envelope
 from grandstand.service.access import Scope
-from grandstand.web.auth import Authority
+from grandstand.web.auth import Authority, address_of
 from grandstand.web.transport import wire_of
 
 logger = logging.getLogger("grandstand.web.socket")
@@ -41,12 +41,13 @@ def register_websocket(app: FastAPI, house: Assembly, authority: Authority) -> N
 
     async def watch(websocket: WebSocket) -> None:
         session_id = str(websocket.path_params["session_id"])
+        address = address_of(websocket.scope)
         asked = websocket.query_params
         # Refused only after it is accepted: before, a browser would see a bare 403.
         await websocket.accept()
         try:
             await authority.authorize_socket(websocket, Scope.WATCH, session_id)
-            house.hub.enter()
+            house.hub.enter(address)
         except GrandstandError as error:
             await refuse(websocket, error)
             return
@@ -60,7 +61,7 @@ def register_websocket(app: FastAPI, house: Assembly, authority: Authority) -> N
                 asked.get("max_hz"),
             )
         finally:
-            house.hub.leave()
+            house.hub.leave(address)
 
     add_socket(app, "/ws/{session_id}", watch)
 

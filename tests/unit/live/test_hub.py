@@ -357,6 +357,22 @@ async def test_limits(make_world: MakeWorld) -> None:
     assert world.hub.connections == 3
 
 
+async def test_an_address_has_so_many_connections(make_world: MakeWorld) -> None:
+    world = await make_world(per_address=2, total=9)
+    for _ in range(2):
+        world.hub.enter("10.0.0.1")
+    with pytest.raises(TooMany) as refused:
+        world.hub.enter("10.0.0.1")
+    assert (refused.value.code, refused.value.close_code) == ("address_full", 4429)
+    assert "trusted_proxies" in refused.value.detail
+    world.hub.enter("10.0.0.2")
+    for _ in range(3):
+        world.hub.enter()  # nobody knows from where
+    world.hub.leave("10.0.0.1")
+    world.hub.enter("10.0.0.1")
+    assert world.hub.connections == 6
+
+
 async def test_closing_says_come_back_and_takes_nobody_new(world: World) -> None:
     seat, reader = world.sit()
     closing = asyncio.create_task(world.hub.aclose())
