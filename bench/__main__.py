@@ -8,13 +8,18 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from bench import fanout, ingest, reading
+from bench import crowd, fanout, ingest, reading
 from bench.bars import Run, say
 from bench.machine import ROOT, cores, describe, load_average
 from bench.results import keep
 
 SECTIONS: dict[str, Callable[[Run], None]] = {
     "fanout": fanout.measure,
+    "socketio": crowd.measure_socketio,
+    "deaf": crowd.measure_deaf,
+    "return": crowd.measure_return,
+    "idle": crowd.measure_idle,
+    "all": crowd.measure_all,
     "ingest": ingest.measure,
     "reading": reading.measure,
 }

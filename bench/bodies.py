@@ -11,7 +11,7 @@ STAMP = "#" * 16
 COUNT = "@" * 12
 FIELDS = 16
 RECORD_BYTES = 371
-LIVE_BYTES = 520
+LIVE_BYTES = 500
 """With the envelope around it a message has about 600 bytes."""
 
 
@@ -37,23 +37,21 @@ def metrics(random_: random.Random, episode: int) -> dict[str, Any]:
     }
 
 
-def record(
-    random_: random.Random, episode: int, *, stamped: bool = False, live: bool = False
-) -> str:
+def record(random_: random.Random, episode: int, *, stamped: str = "", live: bool = False) -> str:
     """The same as JSON text, exactly `RECORD_BYTES` long.
 
     Args:
-        stamped: `current_reward` is the moment of sending (see bench/load/load.h).
+        stamped: this field is the moment of sending (see bench/load/load.h).
         live: `LIVE_BYTES` long instead, with four more figures.
     """
     data = metrics(random_, episode)
     if live:
         more = ("losses/manager", "losses/worker", "advantage_std", "explained_variance")
-        data["extra"] = {name: random_.random() for name in more} | data["extra"]
+        data["extra"] = {name: round(random_.random(), 9) for name in more} | data["extra"]
     text = json.dumps(data, separators=(",", ":"))
     if stamped:
-        old = json.dumps(data["current_reward"])
-        text = text.replace(f'"current_reward":{old}', f'"current_reward":{STAMP}', 1)
+        old = json.dumps(data[stamped])
+        text = text.replace(f'"{stamped}":{old}', f'"{stamped}":{STAMP}', 1)
     # Some floats have fewer digits than others; entropy, the last field, makes up for it.
     text = text[: text.rindex(":") + 1] + "0."
     spare = (LIVE_BYTES if live else RECORD_BYTES) - len(text) - 2
@@ -61,7 +59,7 @@ def record(
 
 
 def write_singles(
-    path: Path, count: int = 512, *, stamped: bool = False, live: bool = False, seed: int = 1
+    path: Path, count: int = 512, *, stamped: str = "", live: bool = False, seed: int = 1
 ) -> Path:
     """A file of single records, one a line."""
     random_ = random.Random(seed)
@@ -75,7 +73,7 @@ def write_batches(
     size: int = 100,
     count: int = 64,
     *,
-    stamped: bool = False,
+    stamped: str = "",
     live: bool = False,
     seed: int = 2,
 ) -> Path:
@@ -88,8 +86,18 @@ def write_batches(
             for n in range(i * size, (i + 1) * size)
         )
         if stamped:  # one stamp a body: on its last record
-            head, tail = records.rsplit('"current_reward":', 1)
-            records = f'{head}"current_reward":{STAMP}{tail[tail.index(",") :]}'
+            head, tail = records.rsplit(f'"{stamped}":', 1)
+            records = f'{head}"{stamped}":{STAMP}{tail[tail.index(",") :]}'
         lines.append(f'{{"batch_id":"bench-{COUNT}","records":[{records}]}}')
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def write_frames(path: Path, count: int = 2048, *, seed: int = 3) -> Path:
+    """A file of frames for `/ws/{id}/ingest`, one record each."""
+    random_ = random.Random(seed)
+    lines = [
+        f'{{"type":"training_metrics","data":{record(random_, 10_000 + i)}}}' for i in range(count)
+    ]
     path.write_text("\n".join(lines) + "\n")
     return path

@@ -142,6 +142,18 @@ class Load:
         """Report and watch for so long; what came of it."""
         return self._order(f"go {seconds}")
 
+    def begin(self, seconds: float) -> None:
+        """The same, without waiting; `end` gives what came of it."""
+        self._send(f"go {seconds}")
+
+    def end(self) -> dict[str, Any]:
+        """Wait for what was begun."""
+        return self._answer()
+
+    def hear_now(self) -> None:
+        """Let the deaf ones read, while something else goes on."""
+        self._send("now hear")
+
     def until(self, seq: int, seconds: float) -> dict[str, Any]:
         """Wait until every spectator has `seq`; `took` counts from the first dialling."""
         return self._order(f"until {seq} {seconds}")
@@ -151,10 +163,13 @@ class Load:
         return self._order(f"hear {seconds}")
 
     def _order(self, line: str) -> dict[str, Any]:
+        self._send(line)
+        return self._answer()
+
+    def _send(self, line: str) -> None:
         assert self._process.stdin is not None
         self._process.stdin.write(f"{line}\n".encode())
         self._process.stdin.flush()
-        return self._answer()
 
     def _answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None

@@ -16,6 +16,7 @@ def measure(run: Run) -> None:
     """Every bar of the section."""
     single(run)
     batch(run)
+    stream(run)
 
 
 def single(run: Run) -> None:
@@ -90,6 +91,33 @@ def batch(run: Run) -> None:
             note=f"{figure(medians(rates) * bodies.FIELDS)} points/s; p50 "
             f"{delay['p50'] / 1000:.1f} ms, p99 {delay['p99'] / 1000:.1f} ms; "
             f"{figure(_cpu_us(told[-1]) / 100)} µs CPU a record",
+        )
+    )
+
+
+def stream(run: Run) -> None:
+    """A record a frame over one WebSocket."""
+    seconds = run.pick(2, 10)
+    with grandstand() as server:
+        session = server.session()
+        frames = bodies.write_frames(server.folder / "frames")
+        with Load(server, stream=(f"/ws/{session}/ingest", frames, 1, 8192)) as load:
+            load.go(0.5)
+            told = [load.go(seconds) for _ in range(run.repeats)]
+        last = server.ask("GET", f"/api/training/sessions/{session}")["last_seq"]
+    if told[-1]["streams"]["closed"] or told[-1]["streams"]["trouble"]:
+        raise RuntimeError(f"the stream: {told[-1]['streams']}")
+    rates = [t["in_time"]["streams"]["acked"] / t["seconds"] for t in told]
+    cpu = told[-1]["server_cpu"] * 1e6 / told[-1]["in_time"]["streams"]["acked"]
+    run.add(
+        Bar(
+            SECTION,
+            "WebSocket, one record a frame",
+            "≥ 60 k records/s",
+            rates,
+            "records/s",
+            met=medians(rates) >= 60_000,
+            note=f"{figure(cpu)} µs CPU a record; {figure(last)} stored",
         )
     )
 

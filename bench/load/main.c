@@ -3,6 +3,7 @@
  *   go SECONDS         report and watch for so long, then until nothing is on its way; one result
  *   until SEQ SECONDS  wait until every spectator has reached SEQ
  *   hear SECONDS       let the deaf spectators read, until they are closed
+ *   now hear           the same at once, while another order is being carried out; no answer
  *   quit
  *
  * Every answer is one line of JSON on standard output.
@@ -33,8 +34,12 @@ static void on_order(Source *source, uint32_t events) {
         return;
     }
     line[at] = 0;
-    memcpy(order, line, at + 1);
     at = 0;
+    if (!strcmp(line, "now hear")) { /* the one order that does not wait for another to end */
+        spectators_hear();
+        return;
+    }
+    memcpy(order, line, sizeof order);
     ordered = 1;
 }
 

@@ -6,7 +6,7 @@ A tracker is a module in `trackers/` with a class `Tracker`: `open`, `log(step, 
 (everything handed over), `points` (how many can be queried now), `read(name)` (one series in full:
 how many points came), and `version`.
 
-- PACED calls of `log` with ten metrics, some 0.2 ms of a trainer's work between them: what a call costs.
+- PACED calls of `log` with ten metrics, 0.2 ms of a trainer's work between them: what a call costs.
 - FLAT calls as fast as they return, at most SECONDS: points a second as the trainer sees it, and
   until the last of them can be queried.
 - READ points in one series, read back in full.

@@ -1,5 +1,6 @@
 """A tracker's own server, on the server's core, and a look at what it answers."""
 
+import contextlib
 import json
 import os
 import signal
@@ -20,7 +21,7 @@ class Beside:
     """A process that ends with `stop`; `printed` is where its output goes."""
 
     def __init__(self, command, core, printed, env=None):
-        self.output = open(printed, "wb")  # noqa: SIM115 - closed in `stop`
+        self.output = printed.open("wb")
         self.process = subprocess.Popen(
             [str(part) for part in command],
             stdout=self.output,
@@ -50,10 +51,8 @@ class Beside:
                 self.process.wait(10)
             except subprocess.TimeoutExpired:
                 os.killpg(self.process.pid, signal.SIGKILL)
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self.process.wait()
         self.output.close()
 

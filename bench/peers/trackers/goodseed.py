@@ -5,6 +5,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import goodseed
+
 from trackers.beside import Beside, ask, free_port
 
 SERVE = "import sys; from goodseed.cli import main; sys.exit(main())"

@@ -4,9 +4,8 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from trackers.beside import Beside, ask, free_port
-
 import grandstand
+from trackers.beside import Beside, ask, free_port
 
 
 class Tracker:
@@ -28,9 +27,7 @@ class Tracker:
         self.server.wait_for(self.sessions)
 
     def open(self, run: str) -> None:
-        self.session = grandstand.open_session(
-            run, algorithm="bench", url=self.url, lossless=True
-        )
+        self.session = grandstand.open_session(run, algorithm="bench", url=self.url, lossless=True)
 
     def log(self, step: int, values: dict[str, float]) -> None:
         self.session.log(values, step=step)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 os.environ["MLFLOW_ENABLE_ASYNC_LOGGING"] = "false"  # as it is unless asked for
 
-from mlflow.entities import Metric
-from trackers.beside import Beside, free_port
-
 import mlflow
+from mlflow.entities import Metric
+
+from trackers.beside import Beside, free_port
 
 
 class Tracker:

@@ -1,4 +1,4 @@
-"""TensorBoard: a SummaryWriter (tensorboardX: the same without PyTorch), read as TensorBoard does."""
+"""TensorBoard: a SummaryWriter (tensorboardX, which needs no PyTorch), read as TensorBoard does."""
 
 from importlib.metadata import version
 from pathlib import Path

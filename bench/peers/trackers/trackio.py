@@ -5,9 +5,9 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from trackers.beside import Beside, ask, free_port
-
 import trackio
+
+from trackers.beside import Beside, ask, free_port
 
 SERVE = "import sys, trackio; trackio.show(open_browser=False, server_port=int(sys.argv[1]))"
 
