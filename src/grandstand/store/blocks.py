@@ -21,8 +21,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-from sqlalchemy import Connection, and_, insert, or_, select
+from sqlalchemy import Connection, and_, or_, select
 
+from grandstand.store.bulk import insert_rows
 from grandstand.store.cells import (
     AXES,
     X_GREATEST,
@@ -217,9 +218,8 @@ class Sealing:
         Raises:
             IntegrityError: the session is gone, or another process sealed it meanwhile.
         """
-        if self._new_names:
-            connection.execute(insert(series_names), self._new_names)
-        connection.execute(insert(blocks), self._rows)
+        insert_rows(connection, series_names, self._new_names)
+        insert_rows(connection, blocks, self._rows)
 
     def _climb(self, connection: Connection, level: int, number: int) -> None:
         fan = self._shape.fan

@@ -80,6 +80,7 @@ class Database:
         self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="grandstand-read")
         self._writer = threading.Thread(target=self._run, name=WRITER, daemon=True)
+        self._connection: Connection | None = None  # the writer's; taking one costs a tenth
         self._closed = False
         self.commits = 0
 
@@ -209,6 +210,18 @@ class Database:
     # The writer thread.
 
     def _run(self) -> None:
+        try:
+            self._serve()
+        finally:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Give the writer's connection back; after a failure the next one may be a better one."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _serve(self) -> None:
         ended = False
         while not ended:
             first = self._queue.get()
@@ -230,13 +243,15 @@ class Database:
         """What became of each write: its result, once committed, or the exception to raise."""
         begun = sent = False
         try:
-            with self.engine.connect() as connection, connection.begin():
+            connection = self._connection = self._connection or self.engine.connect()
+            with connection.begin():
                 begun = True
                 results = self._work(connection, writes)
                 sent = True
             self.commits += 1
             return results
         except Exception as error:
+            self._let_go()
             if sent and connection_lost(error):
                 # Whether the server still got to commit cannot be known, so nothing is repeated.
                 logger.error("the connection was lost in a commit: %s", error)

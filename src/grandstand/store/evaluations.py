@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Row, insert, select, update
 
 from grandstand.errors import NotFound
 from grandstand.store.tables import evaluations
+from grandstand.store.texts import storable
 
 
 def add(
@@ -38,9 +39,13 @@ def get(connection: Connection, evaluation_id: str) -> Row[Any]:
     Raises:
         NotFound: no such evaluation.
     """
-    row = connection.execute(
-        select(evaluations).where(evaluations.c.id == evaluation_id)
-    ).one_or_none()
+    row = (
+        connection.execute(
+            select(evaluations).where(evaluations.c.id == evaluation_id)
+        ).one_or_none()
+        if storable(evaluation_id)
+        else None
+    )
     if row is None:
         raise NotFound(
             f"there is no evaluation {evaluation_id}",

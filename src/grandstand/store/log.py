@@ -6,16 +6,15 @@ double, and whoever reads up to one has read everything before it.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Update, bindparam, insert, select, update
+from sqlalchemy import Connection, Update, bindparam, select, update
 
-from grandstand.errors import Conflict, NotFound
+from grandstand.errors import Conflict, NotFound, ValidationFailed
 from grandstand.model.session import ENDED, Kind, Status, check_change
 from grandstand.model.telemetry import (
     GRAPH,
@@ -28,7 +27,10 @@ from grandstand.model.telemetry import (
     newest,
 )
 from grandstand.store import graphs
-from grandstand.store.tables import log, packed_batches, record_keys, sessions
+from grandstand.store.bulk import insert_rows
+from grandstand.store.repeats import stored_before
+from grandstand.store.tables import log, record_keys, sessions
+from grandstand.store.texts import check_batch, storable
 
 
 @dataclass(slots=True, frozen=True)
@@ -97,14 +99,18 @@ _state_columns = (
     sessions.c.total_episodes,
     sessions.c.start_time,
 )
-_select_state = select(*_state_columns).where(sessions.c.session_id == bindparam("id"))
-_insert_log = insert(log)
-_insert_keys = insert(record_keys)
-_select_batch = select(log.c.first_seq, log.c.last_seq).where(
-    log.c.session_pk == bindparam("pk"), log.c.batch_id == bindparam("batch")
+# Other servers on the same database wait for these rows until our commit, and take them in the
+# same order, so that two of them do not wait for each other.
+_select_state = (
+    select(*_state_columns)
+    .where(sessions.c.session_id == bindparam("id"))
+    .with_for_update(key_share=True)
 )
-_select_packed = select(packed_batches.c.first_seq, packed_batches.c.last_seq).where(
-    packed_batches.c.session_pk == bindparam("pk"), packed_batches.c.digest == bindparam("digest")
+_select_states = (
+    select(*_state_columns)
+    .where(sessions.c.session_id.in_(bindparam("ids", expanding=True)))
+    .order_by(sessions.c.pk)
+    .with_for_update(key_share=True)
 )
 
 
@@ -127,26 +133,23 @@ def append_many(connection: Connection, appends: list[Append]) -> list[Appended 
     """Store a run of appends, a few statements for each session in it.
 
     Returns:
-        for each append, in order, what became of it or why it was refused: `NotFound`, or
-        `Conflict` with code ``attempt_superseded``, ``session_ended`` or ``status_conflict``.
+        for each append, in order, what became of it or why it was refused: `NotFound`,
+        `ValidationFailed` (a name that no database keeps), or `Conflict` with code
+        ``attempt_superseded``, ``session_ended`` or ``status_conflict``.
     """
-    states: dict[str, _State | None] = {}
+    states = _locked(connection, {append.session_id for append in appends})
+    _recall(connection, states, appends)
     results: list[Appended | Exception] = []
     for append in appends:
-        if append.session_id not in states:
-            row = connection.execute(_select_state, {"id": append.session_id}).one_or_none()
-            states[append.session_id] = _State(row) if row is not None else None
-        state = states[append.session_id]
+        state = states.get(append.session_id)
         if state is None:
             results.append(no_session(append.session_id))
             continue
         try:
             results.append(_append(connection, state, append))
-        except (Conflict, NotFound) as error:
+        except (Conflict, NotFound, ValidationFailed) as error:
             results.append(error)
-    for state in states.values():
-        if state is not None:
-            _flush(connection, state)
+    _flush(connection, states.values())
     return results
 
 
@@ -154,7 +157,7 @@ def append(connection: Connection, append: Append) -> Appended:
     """Store one batch within a larger transaction.
 
     Raises:
-        NotFound, Conflict: see `append_many`.
+        NotFound, ValidationFailed, Conflict: see `append_many`.
     """
     result = append_many(connection, [append])[0]
     if isinstance(result, Exception):
@@ -192,11 +195,6 @@ def read(
     ]
 
 
-def batch_digest(batch_id: str) -> bytes:
-    """A batch's id in 16 bytes, as `packed_batches` keeps it."""
-    return hashlib.blake2b(batch_id.encode(), digest_size=16).digest()
-
-
 def no_session(session_id: str) -> NotFound:
     """The one answer for a session that is not there."""
     return NotFound(
@@ -216,7 +214,8 @@ def _append(connection: Connection, state: _State, append: Append) -> Appended:
             detail="A newer worker has claimed this session; this one should leave.",
             details={"attempt": row.attempt},
         )
-    if batch.batch_id is not None and (known := _known_batch(connection, state, batch.batch_id)):
+    check_batch(batch)
+    if batch.batch_id is not None and (known := state.batches.get(batch.batch_id)):
         return Appended(
             state.pk, row.session_id, known[0], known[1], [], append.at, True, state.status
         )
@@ -305,34 +304,55 @@ def _effects(connection: Connection, state: _State, batch: Batch, append: Append
     return changes
 
 
-def _known_batch(connection: Connection, state: _State, batch_id: str) -> tuple[int, int] | None:
-    if known := state.batches.get(batch_id):
-        return known
-    row = connection.execute(_select_batch, {"pk": state.pk, "batch": batch_id}).one_or_none()
-    if row is None and state.row.packed_seq:
-        row = connection.execute(
-            _select_packed, {"pk": state.pk, "digest": batch_digest(batch_id)}
-        ).one_or_none()
-    return (row.first_seq, row.last_seq) if row is not None else None
+def _locked(connection: Connection, session_ids: Collection[str]) -> dict[str, _State]:
+    """The sessions there are of these ids, held until the end of the transaction."""
+    ids = [session_id for session_id in session_ids if storable(session_id)]
+    if len(ids) == 1:  # the usual case, and an IN has to be spelled out anew each time
+        rows = connection.execute(_select_state, {"id": ids[0]})
+    else:
+        rows = connection.execute(_select_states, {"ids": ids})
+    return {row.session_id: _State(row) for row in rows}
 
 
-def _flush(connection: Connection, state: _State) -> None:
-    if state.rows:
-        connection.execute(_insert_log, state.rows)
-        state.changes["last_seq"] = state.last_seq
-    if state.keys:
-        connection.execute(
-            _insert_keys,
-            [{"session_pk": state.pk, "key": k, "last_seq": s} for k, s in state.keys.items()],
-        )
-    if state.metrics:
-        latest = state.row.latest
-        for record in newest(state.metrics):
-            latest = merge_latest(latest, record)
-        state.changes["latest"] = latest
-    if state.changes:
-        values = {f"new_{name}": value for name, value in state.changes.items()}
-        connection.execute(_update(tuple(state.changes)), {"of": state.pk, **values})
+def _recall(
+    connection: Connection, states: Mapping[str, _State], appends: Sequence[Append]
+) -> None:
+    """Note which of the batches to come have been stored before, and where."""
+    wanted: dict[tuple[int, str], bool] = {}
+    for append in appends:
+        state, batch_id = states.get(append.session_id), append.batch.batch_id
+        if state is not None and batch_id is not None and storable(batch_id):
+            wanted[state.pk, batch_id] = bool(state.row.packed_seq)
+    if not wanted:
+        return
+    of = {state.pk: state for state in states.values()}
+    for (pk, batch_id), seqs in stored_before(connection, wanted).items():
+        of[pk].batches[batch_id] = seqs
+
+
+def _flush(connection: Connection, states: Collection[_State]) -> None:
+    """Store what the run came to: few statements, however many sessions took part."""
+    insert_rows(connection, log, [row for state in states for row in state.rows])
+    keys = [
+        {"session_pk": state.pk, "key": key, "last_seq": seq}
+        for state in states
+        for key, seq in state.keys.items()
+    ]
+    insert_rows(connection, record_keys, keys)
+    alike: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for state in states:
+        if state.rows:
+            state.changes["last_seq"] = state.last_seq
+        if state.metrics:
+            latest = state.row.latest
+            for record in newest(state.metrics):
+                latest = merge_latest(latest, record)
+            state.changes["latest"] = latest
+        if state.changes:
+            values = {f"new_{name}": value for name, value in state.changes.items()}
+            alike.setdefault(tuple(state.changes), []).append({"of": state.pk, **values})
+    for names, changes in alike.items():
+        connection.execute(_update(names), changes)
 
 
 @lru_cache(maxsize=64)

@@ -21,7 +21,9 @@ from sqlalchemy import Connection, and_, delete, func, insert, or_, select, upda
 from grandstand.errors import Conflict
 from grandstand.model.session import ENDED, Status
 from grandstand.store.blocks import X
-from grandstand.store.log import LogRow, batch_digest
+from grandstand.store.bulk import insert_rows
+from grandstand.store.log import LogRow
+from grandstand.store.repeats import batch_digest
 from grandstand.store.tables import blocks, log, packed_batches, sessions
 
 if sys.version_info >= (3, 14):
@@ -200,8 +202,7 @@ class Pack:
             for entry in self._entries
             if entry.batch_id is not None
         ]
-        if ids:
-            connection.execute(insert(packed_batches), ids)
+        insert_rows(connection, packed_batches, ids)
         connection.execute(
             update(sessions)
             .where(and_(sessions.c.pk == self.session_pk, sessions.c.packed_seq < last.last_seq))

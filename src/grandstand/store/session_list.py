@@ -21,6 +21,7 @@ from sqlalchemy import (
     and_,
     case,
     cast,
+    false,
     func,
     literal,
     literal_column,
@@ -32,6 +33,7 @@ from grandstand.errors import ValidationFailed
 from grandstand.model.session import ALIVE, ENDED, Kind, Session, Status
 from grandstand.store.sessions import shape
 from grandstand.store.tables import UtcTime, sessions
+from grandstand.store.texts import storable
 
 SORTS: dict[str, Any] = {
     "created_at": sessions.c.created_at,
@@ -149,6 +151,8 @@ def _where(
     archived: bool | None,
 ) -> list[ColumnElement[bool]]:
     where: list[ColumnElement[bool]] = []
+    if not all(storable(text) for text in (algorithm, tag, q) if text):
+        return [false()]
     if kind is not None:
         where.append(sessions.c.kind == kind.value)
     if algorithm:
@@ -190,7 +194,9 @@ def _place(cursor: str, sort: str) -> tuple[Any, int]:
             value = datetime.fromisoformat(value)
             fits = value.tzinfo is not None
         else:
-            fits = value is None or (type(value) is kind and (kind is str or abs(value) < 2**63))
+            fits = value is None or (
+                type(value) is kind and (storable(value) if kind is str else abs(value) < 2**63)
+            )
         if of == sort and fits and type(pk) is int and 0 <= pk < 2**63:
             return value, pk
     except (TypeError, ValueError, RecursionError):

@@ -11,15 +11,16 @@ from sqlalchemy import (
     Row,
     delete,
     func,
-    insert,
     select,
     update,
 )
 
 from grandstand.errors import Conflict
 from grandstand.model.session import ALIVE, ENDED, Kind, Session, Status, Wanted
+from grandstand.store.bulk import insert_new
 from grandstand.store.log import no_session
 from grandstand.store.tables import sessions
+from grandstand.store.texts import storable
 
 SEARCHED = frozenset(
     {"name", "session_id", "training_session_id", "scenario_name", "algorithm", "notes", "tags"}
@@ -33,19 +34,18 @@ def insert_session(connection: Connection, values: dict[str, Any]) -> int:
     Raises:
         Conflict: the id is taken (code ``session_exists``).
     """
-    session_id = values["session_id"]
-    if connection.scalar(select(sessions.c.pk).where(sessions.c.session_id == session_id)):
+    values = {**values, "search_text": _searchable(values)}
+    statement = insert_new(connection, sessions).values(**values).returning(sessions.c.pk)
+    pk = connection.scalar(statement)
+    if pk is None:
+        session_id = values["session_id"]
         raise Conflict(
             f"there is a session {session_id} already",
             code="session_exists",
             detail="Use another training_session_id, or resume=true to go on with that one.",
             details={"session_id": session_id},
         )
-    values = {**values, "search_text": _searchable(values)}
-    result = connection.execute(insert(sessions).values(**values))
-    key = result.inserted_primary_key
-    assert key is not None
-    return int(key[0])
+    return int(pk)
 
 
 def row_of(connection: Connection, session_id: str) -> Row[Any]:
@@ -54,9 +54,7 @@ def row_of(connection: Connection, session_id: str) -> Row[Any]:
     Raises:
         NotFound: no such session.
     """
-    row = connection.execute(
-        select(sessions).where(sessions.c.session_id == session_id)
-    ).one_or_none()
+    row = _row(connection, session_id)
     if row is None:
         raise no_session(session_id)
     return row
@@ -73,9 +71,7 @@ def get(connection: Connection, session_id: str) -> Session:
 
 def find(connection: Connection, session_id: str) -> Session | None:
     """One session, None when there is none of that id."""
-    row = connection.execute(
-        select(sessions).where(sessions.c.session_id == session_id)
-    ).one_or_none()
+    row = _row(connection, session_id)
     return shape(row) if row is not None else None
 
 
@@ -182,6 +178,14 @@ def verbs(kind: Kind, status: Status) -> list[str]:
     if status in (Status.STOPPED, Status.FAILED, Status.LOST):
         return ["resume"]
     return []
+
+
+def _row(connection: Connection, session_id: str) -> Row[Any] | None:
+    if not storable(session_id):
+        return None
+    return connection.execute(
+        select(sessions).where(sessions.c.session_id == session_id)
+    ).one_or_none()
 
 
 def _eta(row: Row[Any], status: Status, latest: dict[str, Any]) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from grandstand.model.session import Status
 from grandstand.model.telemetry import as_utc, encode
@@ -44,6 +44,15 @@ class Body(BaseModel):
     """A body whose unknown keys are refused by name."""
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+    @field_validator("*")
+    @classmethod
+    def _no_nul(cls, value: Any) -> Any:
+        """PostgreSQL holds none in a text, see `store/texts.py`; in free JSON it is escaped."""
+        for text in value if isinstance(value, list) else [value]:
+            if isinstance(text, str) and "\0" in text:
+                raise ValueError("must not hold NUL (U+0000)")
+        return value
 
 
 class SessionCreate(Body):
