@@ -102,3 +102,20 @@ async def test_an_id_that_needs_escaping_is_the_same_session(house: Any) -> None
     await house.open_session("a.b~c")
     answer = await house.http.post("/api/training/sessions/a%2Eb~c/metrics", json={"episode": 1})
     assert answer.json()["seq"] == 2
+
+
+async def test_what_was_let_in_once_lets_nothing_else_in(house: Any) -> None:
+    await house.open_session()
+    body = b'{"episode": 1}'
+    tries: list[tuple[bytes, dict[str, str], int]] = [
+        (b"", {"Content-Type": "text/plain"}, 400),
+        (body, {"Content-Type": "text/plain"}, 415),
+        (body, {"Content-Type": "application/json"}, 200),
+        (body, {"Content-Type": "application/json", "Host": "elsewhere.example"}, 400),
+        (body, {"Content-Type": "application/json", "Host": "127.0.0.1"}, 200),
+        (body, {"Content-Type": "text/plain", "Host": "127.0.0.1"}, 415),
+        (body, {"Content-Type": "application/json"}, 200),
+    ]
+    for content, headers, status in tries:
+        answer = await house.http.post(f"{RUN}/metrics", content=content, headers=headers)
+        assert answer.status_code == status, headers

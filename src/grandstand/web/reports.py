@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, cast
 
 from fastapi import APIRouter, Request, Response
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as AsgiScope
 
@@ -171,7 +170,7 @@ class ShortWay:
     ) -> None:
         clock = self._guard.clock
         try:
-            receive = self._guard.admit(scope, Headers(raw=scope["headers"]), receive)
+            receive = self._guard.admit_report(scope, headers, receive)
             grant = self._authority.grant(headers.get(b"authorization"))
             grant.check(Scope.REPORT, session_id)
             body = await _body(receive)
