@@ -9,6 +9,7 @@ from typing import Any
 
 from bench.bars import Bar, Run, figure
 from bench.machine import ROOT, load_average
+from bench.servers import WORK
 
 FOLDER = ROOT / "bench" / "results"
 README = ROOT / "bench" / "README.md"
@@ -21,8 +22,9 @@ def keep(run: Run, about: dict[str, Any], today: date) -> Path:
 
     A run of some sections only replaces those of the same day's file.
     """
-    FOLDER.mkdir(exist_ok=True)
-    path = FOLDER / f"{today.isoformat()}{'-quick' if run.quick else ''}.json"
+    folder = WORK if run.quick else FOLDER
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{today.isoformat()}{'-quick' if run.quick else ''}.json"
     told = {"date": today.isoformat(), **about, "load_at_end": load_average(), **run.as_dict()}
     if path.exists():
         _carry_over(told, json.loads(path.read_text()), run)
