@@ -71,11 +71,12 @@ def test_the_loop_logs(url: str, tmp_path: Path) -> None:
 def test_the_curl_lines_answer(url: str) -> None:
     by_hand, training = blocks("bash")
     answers = [curl(command, url) for command in commands(by_hand)]
-    assert [status for status, _ in answers] == [201, 200, 200, 200, 200]
+    assert [status for status, _ in answers] == [201, 200, 200, 200, 200, 200]
     history = answers[3][1]
     assert history["metrics_data"][0]["current_reward"] == 1.5
     assert history["bot_decisions"][0]["selected_action"] == "jump"
-    assert answers[4][1]["status"] == "completed"
+    assert "current_reward" in answers[4][1].splitlines()[0]
+    assert answers[5][1]["status"] == "completed"
 
     start, status, stop = (curl(command, url) for command in commands(training))
     assert start[0] == 202, start
@@ -93,14 +94,15 @@ def commands(block: str) -> list[str]:
     return [part.strip() for part in re.split(r"\n\n", block) if part.strip()]
 
 
-def curl(command: str, url: str) -> tuple[int, dict[str, Any]]:
-    """Send what the documented `curl` line would send; the HTTP status and the decoded answer.
+def curl(command: str, url: str) -> tuple[int, Any]:
+    """Send what the documented `curl` line would send; the HTTP status and the answer, decoded
+    unless it is a file.
 
     Not every machine that runs the tests has curl, so its few options are read here.
     """
     words = iter(shlex.split(command.replace(WRITTEN_URL, url).replace("\\\n", " ")))
     assert next(words) == "curl"
-    method, headers, data, target = None, {}, None, ""
+    method, headers, data, target, file = None, {}, None, "", None
     for word in words:
         if word == "-X":
             method = next(words)
@@ -109,9 +111,11 @@ def curl(command: str, url: str) -> tuple[int, dict[str, Any]]:
             headers[name] = value.strip()
         elif word == "-d":
             data = next(words)
+        elif word == "-o":
+            file = next(words)
         else:
             assert word.startswith(url), f"unknown option {word}"
             target = word
     method = method or ("POST" if data else "GET")
     answer = httpx.request(method, target, headers=headers, content=data, timeout=60)
-    return answer.status_code, answer.json()
+    return answer.status_code, answer.json() if file is None else answer.text
