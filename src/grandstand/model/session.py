@@ -13,6 +13,7 @@ import msgspec
 from grandstand.errors import Conflict
 
 ID_PATTERN = re.compile(r"[A-Za-z0-9._~-]{1,128}")
+_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 _UNSAFE = re.compile(r"[^A-Za-z0-9._~-]+")
 
 
@@ -196,8 +197,12 @@ def slug(text: str) -> str:
 
 def new_id() -> str:
     """A fresh session id: 12 unambiguous characters, about 59 bits."""
-    alphabet = "abcdefghjkmnpqrstuvwxyz23456789"
-    return "".join(secrets.choice(alphabet) for _ in range(12))
+    drawn = secrets.randbelow(len(_ALPHABET) ** 12)
+    letters = []
+    for _ in range(12):
+        drawn, letter = divmod(drawn, len(_ALPHABET))
+        letters.append(_ALPHABET[letter])
+    return "".join(letters)
 
 
 def session_id_of(training_session_id: str) -> str:
