@@ -51,6 +51,7 @@ class Beside:
             app,
             http="httptools",
             ws=protocol_class(),
+            ws_per_message_deflate=False,
             log_config=None,
             access_log=settings.debug,
             lifespan="on",

@@ -106,6 +106,7 @@ def serve(
             loop="auto",
             http="httptools",
             ws=protocol_class(),
+            ws_per_message_deflate=False,
             log_config=None,
             access_log=settings.debug,
             lifespan="on",
