@@ -89,7 +89,7 @@ def test_check_says_what_is_wrong_and_exits_2(variable: str, value: str, words: 
         (["--port", "70000"], {}, "port = 70000 (flag)"),
         (["--config", "gone.yaml"], {}, "cannot be read"),
         ([], {"REDIS_URL": "redis://localhost:6379"}, "Redis comes in a later version"),
-        ([], {"DATABASE_URL": "postgresql://db/x"}, "PostgreSQL comes in a later version"),
+        ([], {"DATABASE_URL": "mysql://db/x"}, "write sqlite:///path/to/file.db or postgresql://"),
     ],
 )
 def test_serve_refuses_what_cannot_work(

@@ -259,8 +259,8 @@ def test_an_empty_file_sets_nothing(tmp_path: Path) -> None:
         (Settings(host="0.0.0.0"), "while auth is off"),
         (Settings(host="::"), "while auth is off"),
         (Settings(host="example.org"), "while auth is off"),
-        (Settings(database=DatabaseConfig(url="postgresql://u:hunter2@db/x")), "PostgreSQL comes"),
-        (Settings(database=DatabaseConfig(url="postgresql+psycopg://db/x")), "PostgreSQL comes"),
+        (Settings(database=DatabaseConfig(url="mysql://u:hunter2@db/x")), "write sqlite://"),
+        (Settings(database=DatabaseConfig(url="postgresql+asyncpg://db/x")), "write sqlite://"),
         (Settings(database=DatabaseConfig(url="mysql://db/x")), "not understood"),
         (Settings(database=DatabaseConfig(url="data.db")), "not understood"),
         (Settings(redis=RedisConfig(enabled=True)), "Redis comes"),
@@ -276,6 +276,13 @@ def test_what_cannot_work_is_refused_with_a_sentence(settings: Settings, words: 
     assert words in message
     assert "hunter2" not in message
     assert message.endswith(".")
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://u:p@db/x", "postgres:///x", "postgresql+psycopg://db/x", "sqlite://"]
+)
+def test_every_url_that_the_store_understands_passes(url: str) -> None:
+    assert errors(Settings(database=DatabaseConfig(url=url))) == []
 
 
 @pytest.mark.parametrize(

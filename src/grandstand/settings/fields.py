@@ -48,8 +48,9 @@ class DatabaseConfig(Section):
         None,
         repr=False,
         description=f"Database URL. Unset: `{DEFAULT_DATABASE_URL}`, or `training_metrics.db` "
-        "inside `data_storage_path` where that one is set. This version speaks SQLite; "
-        "PostgreSQL comes later.",
+        "inside `data_storage_path` where that one is set. "
+        "`postgresql://user:password@host/name` keeps records in PostgreSQL, which "
+        "`pip install 'grandstand[postgres]'` brings the driver for.",
         json_schema_extra={"env": "DATABASE_URL"},
     )
 

@@ -16,6 +16,9 @@ from grandstand.settings.layers import extra, lookup, shown, walk
 SHORTEST_SECRET = 32
 """Characters: HMAC-SHA256 wants a key at least as long as its output (RFC 7518, 3.2)."""
 
+DATABASES = ("sqlite", "sqlite+pysqlite", "postgresql", "postgres", "postgresql+psycopg")
+"""Schemes of a URL that the store understands."""
+
 _ORIGIN = re.compile(r"^https?://[^/\s]+$")
 
 
@@ -112,19 +115,13 @@ def _backends(settings: Settings) -> Iterator[Problem]:
             "off: records go to a temporary file and are gone when the server ends.",
         )
     elif database.url:
-        scheme = database.url.partition(":")[0].partition("+")[0]
-        if scheme in ("postgres", "postgresql"):
+        scheme, understood, _ = database.url.partition("://")
+        if scheme not in DATABASES or not understood:
             yield Problem(
                 "error",
                 "database.url",
-                "PostgreSQL comes in a later version and this one stores in SQLite. Unset "
-                "DATABASE_URL, or set it to sqlite:///path/to/file.db.",
-            )
-        elif scheme != "sqlite" or "://" not in database.url:
-            yield Problem(
-                "error",
-                "database.url",
-                f"{shown(database.url)} is not understood; write sqlite:///path/to/file.db.",
+                f"{shown(database.url)} is not understood; write sqlite:///path/to/file.db or "
+                "postgresql://user:password@host/name.",
             )
     if settings.redis.active:
         yield Problem(
