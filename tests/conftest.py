@@ -45,6 +45,16 @@ def postgres() -> Iterator[Any]:
     server.end()
 
 
+@pytest.fixture(scope="module")
+def own_postgres() -> Iterator[Any]:
+    """One that is ours, whatever TEST_DATABASE_URL says: it may be stopped and started."""
+    from .postgres import Postgres
+
+    server = Postgres()
+    yield server
+    server.end()
+
+
 @pytest.fixture
 def postgres_url(postgres: Any) -> Iterator[str]:
     """A database of its own in that server, with every table."""

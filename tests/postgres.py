@@ -85,11 +85,15 @@ class Postgres:
         """Let everybody connect to it again."""
         self.ask("ALTER DATABASE {} WITH ALLOW_CONNECTIONS true", _name(url))
 
-    def restart(self) -> None:
-        """Stop the server in the middle of whatever it does, and start it again on its data."""
+    def stop(self) -> None:
+        """Stop the server in the middle of whatever it does."""
         if self._own is None:
             raise RuntimeError("the server of TEST_DATABASE_URL is not ours to stop")
         self._own.stop()
+
+    def start(self) -> None:
+        """Start it again on its data."""
+        assert self._own is not None
         self._own.start()
 
     @property
