@@ -258,7 +258,9 @@ def _open(
             *shelf.coarse(series, coarse).items(),
             *shelf.fine(series, fine).items(),
         ):
-            if not one_by_one or len(found) == node.count:
+            # The last block of a run is seldom full: its cells are fewer, each too many points.
+            crowded = not node.level and node.count > len(found) * grain
+            if len(found) == node.count or not (one_by_one or crowded):
                 cells[node] = found
             else:
                 (deeper if node.level else bare).append(node)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -96,6 +97,22 @@ async def test_every_end_of_a_range_is_exact(database, reporter):
             answer = await store.query(reporter.pk, ["v"], "episode", low, high, 6)
             told = [(e, e + 1, float(e)) for e in range(low, high + 1)]
             check(answer["series"]["v"], told, 6)
+
+
+@pytest.mark.parametrize("count", [100, 256, 700, 3000])
+@pytest.mark.parametrize("most", [7, 60])
+async def test_a_short_run_that_has_ended_is_drawn_as_finely_as_asked(
+    database, reporter, count, most
+):
+    """Not in the four cells that 256 points fill of a block."""
+    series = SeriesStore(database)
+    await series.open()
+    columns = {"episode": list(range(count)), "loss_value": [float(n) for n in range(count)]}
+    await reporter.report([{"type": "training_metrics", "columns": columns}], series)
+    await series.finish(reporter.pk)
+    got = await series.query(reporter.pk, ["loss_value"], max_points=most)
+    assert most * 0.9 <= len(got["series"]["loss_value"]["x"]) <= most
+    await series.aclose()
 
 
 def check(got, points, max_points) -> None:
