@@ -22,6 +22,7 @@ import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from grandstand.errors import BadRequest, TooLarge, ValidationFailed
+from grandstand.model.refusals import refusal
 
 METRICS: Final = "training_metrics"
 DECISION: Final = "bot_decision"
@@ -353,7 +354,6 @@ _stored_decoder = msgspec.json.Decoder(list[RecordIn])
 _data_decoders = {name: msgspec.json.Decoder(shape) for name, shape in DATA_OF.items()}
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _bare_non_finite = re.compile(rb"\b(?:NaN|Infinity)\b")
-_at = re.compile(r" - at `\$(.*)`$")
 
 
 def as_utc(moment: datetime) -> datetime:
@@ -414,17 +414,6 @@ def envelope_line(type: str, seq: int, at: datetime, data: bytes) -> bytes:
     )
 
 
-def _refusal(error: Exception, where: str = "") -> ValidationFailed:
-    text = str(error)
-    path = ""
-    if found := _at.search(text):
-        path = found.group(1).lstrip(".")
-        text = text[: found.start()]
-    field = ".".join(part for part in (where, path) if part)
-    message = f"{field}: {text[0].lower()}{text[1:]}" if field else text
-    return ValidationFailed(message, details={"field": field or None, "problem": text})
-
-
 def decode(body: bytes, decoder: msgspec.json.Decoder[Any], where: str = "") -> tuple[Any, bytes]:
     """Decode `body`, giving back the value and the bytes to keep (valid JSON for certain).
 
@@ -435,18 +424,19 @@ def decode(body: bytes, decoder: msgspec.json.Decoder[Any], where: str = "") -> 
     try:
         return decoder.decode(body), body
     except msgspec.ValidationError as error:
-        raise _refusal(error, where) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise refusal(error, where, body, decoder) from None
+    except UNREADABLE as error:
         if not _bare_non_finite.search(body):
             raise malformed(error) from None
     # Python, NumPy and most trainers write bare NaN; it is no JSON, yet a fact worth keeping.
     try:
         kept = encode(finite_or_name(json.loads(body)))
-        return decoder.decode(kept), kept
-    except msgspec.ValidationError as error:
-        raise _refusal(error, where) from None
     except (ValueError, RecursionError) as error:
         raise malformed(error) from None
+    try:
+        return decoder.decode(kept), kept
+    except msgspec.ValidationError as error:
+        raise refusal(error, where, kept, decoder) from None
 
 
 def malformed(error: object) -> BadRequest:
