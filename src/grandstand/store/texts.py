@@ -34,7 +34,11 @@ def check_batch(batch: Batch) -> None:
     for i, record in enumerate(batch.records):
         for field, text in _names(record):
             if not storable(text):
-                raise _refusal(field if batch.kind != "batch" else f"records[{i}].{field}")
+                raise _refusal(
+                    f"records[{i}].{field}"
+                    if batch.kind == "batch"
+                    else field.removeprefix("data.")
+                )
 
 
 def _names(record: Record) -> Iterator[tuple[str, str]]:
@@ -42,11 +46,11 @@ def _names(record: Record) -> Iterator[tuple[str, str]]:
         yield "key", record.key
     value = record.value
     if record.type == METRICS:
-        field = "columns.extra" if record.columnar else "extra"
+        field = "columns.extra" if record.columnar else "data.extra"
         yield from ((field, name) for name in value.extra or ())
     elif record.type == GRAPH:
         texts = ((field, getattr(value, field)) for field in ("graph_id", "title", "y_label"))
-        yield from ((field, text) for field, text in texts if text is not None)
+        yield from ((f"data.{field}", text) for field, text in texts if text is not None)
 
 
 def _refusal(field: str) -> ValidationFailed:

@@ -125,6 +125,9 @@ NAMES: dict[str, Callable[[], Any]] = {
     "batch_id": lambda: batch("a\0", METRIC),
     "records[1].key": lambda: batch(None, METRIC, {**METRIC, "key": "\0"}),
     "extra": lambda: single("training_metrics", episode=1, extra={"a\0b": 1}),
+    "records[0].data.extra": lambda: batch(
+        None, {"type": "training_metrics", "data": {"episode": 1, "extra": {"\0": 2}}}
+    ),
     "records[0].columns.extra": lambda: batch(
         None, {"type": "training_metrics", "columns": {"episode": [1], "extra": {"\0": [2]}}}
     ),
