@@ -5,11 +5,16 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from .conftest import OpenPage, Server
 
 pytestmark = pytest.mark.slow
+
+
+def row(page: Page, session_id: str) -> Locator:
+    """The row of one session."""
+    return page.locator(f"[data-session={session_id}]")
 
 
 def test_a_session_made_by_a_script_shows_up_and_leads_to_its_page(
@@ -30,18 +35,150 @@ def test_a_session_made_by_a_script_shows_up_and_leads_to_its_page(
 
 
 def test_the_list_can_be_searched_from_the_keyboard(server: Server, open_page: OpenPage) -> None:
-    server.open_session("needle-run")
-    server.open_session("other-run")
-    page = open_page("/")
-    expect(page.locator("[data-session=other-run]")).to_be_visible()
+    server.open_session("needle-run", tags=["searched"])
+    server.open_session("other-run", tags=["searched"])
+    page = open_page("/?tag=searched")
+    expect(row(page, "other-run")).to_be_visible()
     page.keyboard.press("/")
     page.keyboard.type("needle")
-    expect(page.locator("[data-session=other-run]")).to_have_count(0)
-    expect(page.locator("[data-session=needle-run]")).to_be_visible()
+    expect(row(page, "other-run")).to_have_count(0)
+    expect(row(page, "needle-run")).to_be_visible()
+    expect(page).to_have_url(re.compile(r"\?q=needle&tag=searched$"))
     page.get_by_role("searchbox").fill("nothing has this name")
-    expect(page.get_by_text("No session fits this search.")).to_be_visible()
-    page.get_by_role("button", name="Show all").click()
-    expect(page.locator("[data-session=other-run]")).to_be_visible()
+    expect(page.get_by_text("no session with “nothing has this name” in it")).to_be_visible()
+    page.get_by_role("button", name="Clear filters").click()
+    expect(row(page, "other-run")).to_be_visible()
+    expect(page).to_have_url(re.compile(r"/$"))
+
+
+def test_an_answer_that_comes_late_does_not_undo_what_was_typed_since(
+    server: Server, open_page: OpenPage
+) -> None:
+    server.open_session("quick-first")
+    server.open_session("quick-second")
+    page = open_page("/")
+    expect(row(page, "quick-first")).to_be_visible()
+    held: list[Route] = []
+    page.route(re.compile(r"[?&]q=quick-first(&|$)"), lambda route: held.append(route))
+    box = page.get_by_role("searchbox")
+    with page.expect_request(re.compile("q=quick-first")):
+        box.fill("quick-first")
+    with page.expect_event("requestfailed", lambda given_up: "q=quick-first" in given_up.url):
+        box.fill("quick-second")
+    expect(row(page, "quick-first")).to_have_count(0)
+    expect(row(page, "quick-second")).to_be_visible()
+
+
+def test_filters_are_chosen_on_a_row_and_kept_in_the_address(
+    server: Server, open_page: OpenPage
+) -> None:
+    server.open_session("chip-a", algorithm="CHIP-DQN", tags=["chip-both", "chip-one"])
+    server.open_session("chip-b", algorithm="CHIP-PPO", tags=["chip-both"])
+    server.open_session("chip-c", algorithm="CHIP-DQN")
+    page = open_page("/?sort=name&q=chip-")
+    names = page.locator("[data-session]")
+    expect(names).to_have_count(3)
+    row(page, "chip-b").get_by_role("button", name="chip-both").click()
+    expect(names).to_have_count(2)
+    row(page, "chip-a").get_by_role("button", name="CHIP-DQN").click()
+    expect(names).to_have_count(1)
+    shared = page.url
+    other = open_page(shared.removeprefix(server.url))
+    expect(other.locator("[data-session]")).to_have_count(1)
+    expect(other.get_by_role("searchbox")).to_have_value("chip-")
+    expect(other.get_by_role("combobox", name="Order")).to_have_value("name")
+    page.go_back()
+    expect(names).to_have_count(2)
+    page.go_back()
+    expect(names).to_have_count(3)
+    page.go_forward()
+    page.get_by_role("button", name="Remove filter: tag chip-both").click()
+    expect(names).to_have_count(3)
+    expect(page.get_by_role("searchbox")).to_have_value("chip-")
+
+
+def test_back_from_a_session_finds_the_list_as_it_was(server: Server, open_page: OpenPage) -> None:
+    for i in range(60):
+        server.open_session(f"deep-{i:02}", tags=["deep"])
+    page = open_page("/?tag=deep&sort=name")
+    link = row(page, "deep-40").get_by_role("link")
+    link.scroll_into_view_if_needed()
+    where = page.evaluate("scrollY")
+    assert where > 0
+    link.click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("deep-40")
+    page.go_back()
+    expect(row(page, "deep-40")).to_be_in_viewport()
+    assert page.evaluate("scrollY") == where
+    row(page, "deep-40").get_by_role("link").click()
+    page.get_by_role("main").get_by_role("link", name="Sessions").click()
+    expect(page).to_have_url(re.compile(r"\?tag=deep&sort=name$"))
+
+
+def test_each_status_says_how_many_there_are(server: Server, open_page: OpenPage) -> None:
+    for i, status in enumerate(["", "", "", "completed", "stopped", "failed"]):
+        name = server.open_session(f"count-{i}", tags=["counted"])
+        if status:
+            server.api.post(f"/api/training/sessions/{name}/finish", json={"status": status})
+    page = open_page("/?tag=counted")
+    which = page.get_by_role("group", name="Which sessions")
+    expect(which.get_by_role("button")).to_have_text(
+        [re.compile(w) for w in (r"all\s+6", r"under way\s+3", r"ended\s+3", r"failed\s+1")]
+    )
+    which.get_by_role("button", name="ended").click()
+    expect(page.locator("[data-session]")).to_have_count(3)
+    expect(page.get_by_role("heading", level=1)).to_have_text(re.compile(r"Sessions\s+3"))
+    expect(page).to_have_url(re.compile("status=ended"))
+    server.api.post("/api/training/sessions/count-0/finish", json={"status": "completed"})
+    expect(row(page, "count-0")).to_be_visible()  # by itself
+    expect(which.get_by_role("button", name="under way")).to_have_text(re.compile(r"\b2$"))
+
+
+def test_the_list_can_be_put_in_other_orders(server: Server, open_page: OpenPage) -> None:
+    for name, episodes in (("order-b", 5), ("order-c", 50), ("order-a", 500)):
+        server.open_session(name, tags=["ordered"])
+        server.report(name, episode=episodes, current_reward=1.0)
+    page = open_page("/?tag=ordered")
+
+    def expect_order(*letters: str) -> None:
+        rows = page.locator("[data-session]")
+        expect(rows.locator("a")).to_have_text([f"order-{letter}" for letter in letters])
+
+    expect_order("a", "c", "b")
+    order = page.get_by_role("combobox", name="Order")
+    order.select_option("by name")
+    expect_order("a", "b", "c")
+    page.get_by_role("button", name="Episodes").click()
+    expect_order("a", "c", "b")
+    expect(page.get_by_role("columnheader", name="Episodes")).to_have_attribute(
+        "aria-sort", "descending"
+    )
+    server.report("order-b", episode=5000, current_reward=1.0)
+    expect_order("b", "a", "c")
+
+
+def test_hundreds_of_sessions_load_as_one_scrolls_and_go_on_living(
+    server: Server, open_page: OpenPage
+) -> None:
+    for i in range(180):
+        server.open_session(f"many-{i:03}", tags=["many"])
+    page = open_page("/?tag=many")
+    rows = page.locator("[data-session]")
+    expect(rows.first).to_have_attribute("data-session", "many-179")
+    expect(page.get_by_role("heading", level=1)).to_have_text(re.compile(r"Sessions\s+180"))
+    seen: list[str] = []
+    for i in reversed(range(0, 180, 6)):
+        row(page, f"many-{i:03}").scroll_into_view_if_needed()
+        shown: list[str] = rows.evaluate_all("rows => rows.map(row => row.dataset.session)")
+        assert len(set(shown)) == len(shown) <= 150, "what is far away is not drawn"
+        seen += [name for name in shown if name not in seen]
+    assert seen == [f"many-{i:03}" for i in reversed(range(180))]
+    server.report("many-002", episode=77, current_reward=1.0)
+    expect(row(page, "many-002")).to_contain_text("77")  # down there the list lives too
+    server.open_session("many-180", tags=["many"])
+    expect(page.get_by_role("heading", level=1)).to_have_text(re.compile(r"Sessions\s+181"))
+    page.keyboard.press("Home")
+    expect(rows.first).to_have_attribute("data-session", "many-180")
 
 
 def test_an_address_below_the_page_opens_directly(server: Server, open_page: OpenPage) -> None:

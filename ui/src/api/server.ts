@@ -42,8 +42,10 @@ export function socketAddress(sessionId: string): string {
 
 async function ask<T>(path: string, init: RequestInit = {}): Promise<T> {
   let response: Response;
+  let text: string;
   try {
     response = await fetch(address(path), { headers: { accept: "application/json" }, ...init });
+    text = await response.text();
   } catch (cause) {
     if (cause instanceof DOMException && cause.name === "AbortError") throw cause;
     throw new ApiError(
@@ -53,7 +55,6 @@ async function ask<T>(path: string, init: RequestInit = {}): Promise<T> {
       "Is it still running? This page tries again by itself.",
     );
   }
-  const text = await response.text();
   let body: unknown = null;
   try {
     body = JSON.parse(text);
@@ -89,17 +90,20 @@ function post<T>(path: string, body: unknown = {}): Promise<T> {
 const sessionPath = (id: string): string => `api/training/sessions/${encodeURIComponent(id)}`;
 
 export interface SessionQuery {
-  readonly status?: string;
-  readonly q?: string;
-  readonly limit?: number;
-  readonly cursor?: string;
+  readonly status: string;
+  readonly q: string;
+  readonly algorithm: string;
+  readonly tag: string;
+  readonly sort: string;
+  readonly limit: number;
+  readonly cursor: string | null;
 }
 
 export function listSessions(query: SessionQuery, signal?: AbortSignal): Promise<SessionList> {
-  const params = new URLSearchParams({ status: query.status ?? "all" });
-  params.set("limit", String(query.limit ?? 100));
-  if (query.q) params.set("q", query.q);
-  if (query.cursor) params.set("cursor", query.cursor);
+  const params = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) {
+    if (value !== "" && value !== null) params.set(name, String(value));
+  }
   return ask(`api/training/sessions?${params}`, signal ? { signal } : {});
 }
 

@@ -37,6 +37,7 @@ export interface Session {
   readonly eta_seconds: number | null;
   /** Environment steps, or else episodes, a second. */
   readonly speed: number | null;
+  readonly tags: readonly string[];
   readonly config?: { readonly scenario?: Scenario };
   readonly latest: Metrics | null;
   readonly last_seq: number;
@@ -46,6 +47,8 @@ export interface Session {
 export interface SessionList {
   readonly sessions: readonly Session[];
   readonly total: number;
+  /** How many of each status the other filters leave; those with none are left out. */
+  readonly counts: Readonly<Partial<Record<Status, number>>>;
   readonly next_cursor: string | null;
 }
 

@@ -24,11 +24,25 @@ function read(): Place {
   return { page: "nowhere", path };
 }
 
+/** The address of the sessions page. */
+export const sessionsHref = base;
+
 class Router {
   place = $state.raw<Place>(read());
+  /** What follows the question mark, with it; empty where nothing does. */
+  search = $state(location.search);
+  /** The sessions page as it was last looked at, filters and all. */
+  listHref = $state(sessionsHref);
 
   constructor() {
-    addEventListener("popstate", () => (this.place = read()));
+    this.#take();
+    // Pages fill themselves after they are shown; the browser would scroll before that.
+    history.scrollRestoration = "manual";
+    addEventListener("popstate", (event) => {
+      this.#take();
+      const state = event.state as { scroll?: number } | null;
+      requestAnimationFrame(() => scrollTo(0, state?.scroll ?? 0));
+    });
     // Links inside the page do not load it again; modified clicks keep their meaning.
     document.addEventListener("click", (event) => {
       if (event.defaultPrevented || event.button !== 0) return;
@@ -44,16 +58,31 @@ class Router {
   }
 
   go(href: string): void {
-    if (href !== location.href) history.pushState(null, "", href);
-    this.place = read();
+    if (href !== location.href) {
+      history.replaceState({ scroll: scrollY }, "");
+      history.pushState(null, "", href);
+    }
+    this.#take();
     scrollTo(0, 0);
+  }
+
+  /** Changes what follows the question mark; `replace` leaves no step back to what was there. */
+  ask(search: string, replace: boolean): void {
+    if (search === location.search) return;
+    if (!replace) history.replaceState({ scroll: scrollY }, "");
+    history[replace ? "replaceState" : "pushState"](null, "", location.pathname + search);
+    this.#take();
+    scrollTo(0, 0);
+  }
+
+  #take(): void {
+    this.place = read();
+    this.search = location.search;
+    if (this.place.page === "sessions") this.listHref = location.pathname + location.search;
   }
 }
 
 export const router = new Router();
-
-/** The address of the sessions page. */
-export const sessionsHref = base;
 
 /** The address of one session's page. */
 export function sessionHref(id: string): string {
