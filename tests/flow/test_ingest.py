@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -22,8 +23,8 @@ def metric(episode: int, **more: Any) -> dict[str, Any]:
 class Reporter:
     """A reporter's socket and what it was told."""
 
-    def __init__(self, socket: ClientConnection) -> None:
-        self.socket = socket
+    def __init__(self, connection: ClientConnection) -> None:
+        self.socket = connection
         self.acks: list[dict[str, Any]] = []
         self.errors: list[dict[str, Any]] = []
 
@@ -61,8 +62,8 @@ async def reporting(
 ) -> AsyncIterator[Reporter]:
     address = house.url.replace("http", "ws", 1) + f"/ws/{session_id}/ingest"
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    async with connect(address, compression=None, additional_headers=headers) as socket:
-        yield Reporter(socket)
+    async with connect(address, compression=None, additional_headers=headers) as connection:
+        yield Reporter(connection)
 
 
 async def stored(house: House, session_id: str = "run", **query: Any) -> list[int]:
@@ -207,10 +208,10 @@ async def test_doors(live: House) -> None:
         assert (await reporter.closed())[0] == 4403
     address = live.url.replace("http", "ws", 1) + "/ws/run/ingest"
     foreign = {"Origin": "http://elsewhere.example"}
-    async with connect(address, additional_headers=foreign) as socket:
+    async with connect(address, additional_headers=foreign) as visitor:
         with pytest.raises(ConnectionClosed):
-            await socket.recv()
-        assert socket.close_code == 4403
+            await visitor.recv()
+        assert visitor.close_code == 4403
 
 
 async def test_an_older_attempt_is_told_to_leave(live: House) -> None:
@@ -306,6 +307,111 @@ async def test_what_waits_is_bounded(live: House) -> None:
         await holding
         told = await reporter.until(acked=sent - 1)
         assert told["acked"] >= sent - 1
+
+
+async def test_what_the_store_refuses_is_refused_alone(live: House) -> None:
+    """A key no database holds, a status no worker reports: their neighbours are stored."""
+    worker = await live.managed()
+    async with reporting(live, worker.session_id, worker.token) as reporter:
+        await reporter.send(
+            metric(1),
+            {**metric(2), "key": "a\0b"},
+            {"type": "training_status", "data": {"event": "status", "status": "completed"}},
+            {"type": "training_status", "data": {"event": "status", "status": "running"}},
+            metric(3),
+        )
+        told = await reporter.until(frames=5)
+    assert (told["acked"], told["frames"]) == (3, 5)
+    assert [(e["at"], e["error"]) for e in reporter.errors] == [
+        (2, "validation_failed"),
+        (3, "validation_failed"),
+    ]
+    assert await stored(live, worker.session_id) == [1, 3]
+
+
+@pytest.mark.parametrize("way", PATHS)
+async def test_a_frame_too_large_is_refused_and_one_far_too_large_closes(
+    make_house: MakeHouse, way: str
+) -> None:
+    house = await make_house(performance__max_body_bytes=64 * 1024)
+    async with listening(house, PATHS[way]):
+        await house.open_session()
+        async with reporting(house) as reporter:
+            large = metric(2, extra={"x" * 200 + str(i): i for i in range(500)})
+            await reporter.send(metric(1), large, metric(3))
+            told = await reporter.until(frames=3)
+            assert (told["acked"], reporter.errors[0]["error"]) == (2, "body_too_large")
+            assert reporter.errors[0]["details"] == {"limit": 64 * 1024}
+            with contextlib.suppress(ConnectionClosed):
+                await reporter.send("x" * (17 << 20))
+            assert (await reporter.closed())[0] == 1009
+        assert await stored(house) == [1, 3]
+
+
+async def test_text_that_is_not_utf8_closes(live: House) -> None:
+    await live.open_session()
+    async with reporting(live) as reporter:
+        await reporter.send(metric(1))
+        await reporter.until(acked=1)
+        broken = json.dumps(metric(2, algorithm="x")).encode().replace(b'"x"', b'"\xff"')
+        await reporter.socket.send(broken, text=True)
+        assert (await reporter.closed())[0] == 1007
+    assert await stored(live) == [1]
+
+
+async def test_a_reporter_that_leaves_without_waiting_has_reported_all_the_same(
+    live: House,
+) -> None:
+    await live.open_session()
+    async with reporting(live) as reporter:
+        await reporter.send(*[metric(i) for i in range(300)])
+
+    async def all_of_it() -> bool:
+        return len(await stored(live)) == 300
+
+    await live.until(all_of_it)
+
+
+@pytest.mark.parametrize("way", PATHS)
+async def test_one_who_reads_no_answers_is_let_go(
+    make_house: MakeHouse, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    monkeypatch.setattr("grandstand.web.reporter.DEAF_SECONDS", 0.5)
+    house = await make_house()
+    async with listening(house, PATHS[way]):
+        await house.open_session()
+        host, port = house.url.removeprefix("http://").split(":")
+        deaf = socket.socket()
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(deaf, (host, int(port)))
+        with deaf:
+            await loop.sock_sendall(
+                deaf,
+                f"GET /ws/run/ingest HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\n"
+                "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+                "Sec-WebSocket-Version: 13\r\n\r\n".encode(),
+            )
+            await loop.sock_recv(deaf, 4)
+            bad = b"\x81\x82\0\0\0\0{}" * 4000  # each is refused in some 200 bytes
+
+            async def flood() -> None:
+                while True:
+                    await loop.sock_sendall(deaf, bad)
+
+            flooding = asyncio.create_task(flood())
+
+            async def gone() -> bool:
+                return house.assembly.hub.connections == 0
+
+            async def here() -> bool:
+                return house.assembly.hub.connections == 1
+
+            await house.until(here)
+            await house.until(gone)
+            flooding.cancel()
+            await asyncio.gather(flooding, return_exceptions=True)
 
 
 async def test_connections_count_and_are_given_back(make_house: MakeHouse) -> None:

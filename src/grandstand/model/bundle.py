@@ -2,8 +2,8 @@
 
 A frame is one record, a list of records, or the body of ``POST …/records``. At a record a frame
 and tens of thousands a second, a row of the log for each would cost more than the record; so
-neighbouring frames become one batch. A frame with a `batch_id`, or with an event, stays by itself:
-what becomes of it must not become of its neighbours.
+neighbouring frames become one batch. A frame that the store may refuse stays by itself, so that its
+neighbours are not refused with it: one with a `batch_id`, with an event, or with a NUL in a text.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ from grandstand.model.telemetry import (
 FULL_RECORDS: Final = 1000
 """Records in a bundle that make a row of the log; one frame may bring more."""
 FULL_BYTES: Final = 512 * 1024
+_NUL: Final = b"\\u0000"
+"""The only way in which JSON can hold NUL, which no name or key may have (`store/texts.py`)."""
 
 
 class _Kind(Struct):
@@ -73,14 +75,19 @@ def read_usual(frames: Sequence[bytes]) -> list[MetricsIn | DecisionIn] | None:
     """One record of each frame; None unless every frame is a single usual record."""
     read = _usual_decoder.decode
     try:
-        return [read(text) for text in frames]
+        items = [read(text) for text in frames]
     except UNREADABLE:
         return None
+    return None if _NUL in b"".join(frames) else items
 
 
 def stays_alone(batch: Batch) -> bool:
     """Whether a frame's batch may not be gathered with others."""
-    return batch.batch_id is not None or any(r.type == STATUS for r in batch.records)
+    return (
+        batch.batch_id is not None
+        or any(r.type == STATUS for r in batch.records)
+        or _NUL in batch.body
+    )
 
 
 class Bundle:

@@ -14,7 +14,7 @@ from grandstand.assembly import Assembly
 from grandstand.errors import Unavailable
 from grandstand.settings import Settings
 from grandstand.web.server import GRACE_SECONDS, Server, bind, url_of
-from grandstand.web.transport import protocol_class
+from grandstand.web.transport import frame_bytes, protocol_class
 
 START_SECONDS = 30.0
 
@@ -51,6 +51,7 @@ class Beside:
             app,
             http="httptools",
             ws=protocol_class(),
+            ws_max_size=frame_bytes(settings),
             ws_per_message_deflate=False,
             log_config=None,
             access_log=settings.debug,

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from fastapi import FastAPI, WebSocket
 
 from grandstand.assembly import Assembly
 from grandstand.bus.base import Deleted, News
 from grandstand.errors import Conflict, GrandstandError
-from grandstand.live.outbox import QueueOutbox, WireOutbox
+from grandstand.live.outbox import Outbox, QueueOutbox, WireOutbox
 from grandstand.service.access import Grant, Scope
 from grandstand.web.auth import Authority, address_of
 from grandstand.web.reporter import Reporter
@@ -86,7 +86,7 @@ class Reporters:
     async def _read_wire(
         self, websocket: WebSocket, session_id: str, grant: Grant, wire: Wire
     ) -> None:
-        reporter = Reporter(self._house, session_id, grant, WireOutbox(wire), wire.hold)
+        reporter = self._reporter(session_id, grant, WireOutbox(wire), wire.hold)
         with self._among(reporter):
             wire.listen(reporter.take)
             while (await websocket.receive())["type"] != "websocket.disconnect":
@@ -105,7 +105,7 @@ class Reporters:
             else:
                 free.set()
 
-        reporter = Reporter(self._house, session_id, grant, outbox, hold)
+        reporter = self._reporter(session_id, grant, outbox, hold)
 
         async def listen() -> None:
             while (message := await websocket.receive())["type"] != "websocket.disconnect":
@@ -116,6 +116,13 @@ class Reporters:
         with self._among(reporter):
             await both(outbox, listen())
             await reporter.finish()
+
+    def _reporter(
+        self, session_id: str, grant: Grant, outbox: Outbox, hold: Callable[[bool], None]
+    ) -> Reporter:
+        return Reporter(
+            self._house, session_id, grant, outbox, hold, lambda: 1 / max(1, len(self._open))
+        )
 
     @contextlib.contextmanager
     def _among(self, reporter: Reporter) -> Iterator[None]:

@@ -28,7 +28,9 @@ logger = logging.getLogger("grandstand.web.ingest")
 
 MOST_RECORDS = 20_000
 MOST_BYTES = 4 * 1024 * 1024
-"""What may wait for its commit on one connection."""
+"""What may wait for its commit on one connection, where there are few."""
+ALL_BYTES = 64 * 1024 * 1024
+"""What may wait on all of them together, so that many have a smaller share each."""
 ROUND_BYTES = 1024 * 1024
 ROUNDS = 2
 """What goes to the store together, and how often: one is being committed while one waits its turn,
@@ -63,6 +65,7 @@ class Reporter:
     Args:
         outbox: the way to the client.
         hold: called with True to have nothing more read from the client, with False to go on.
+        share: what part of `ALL_BYTES` is this one's.
     """
 
     def __init__(
@@ -72,12 +75,14 @@ class Reporter:
         grant: Grant,
         outbox: Outbox,
         hold: Callable[[bool], None],
+        share: Callable[[], float] = lambda: 1.0,
     ) -> None:
         self.session_id = session_id
         self._house = house
         self._grant = grant
         self._outbox = outbox
         self._hold = hold
+        self._share = share
         self._loop = asyncio.get_running_loop()
         self._largest = house.settings.performance.max_body_bytes
         self._most_unread = house.settings.performance.send_queue_bytes
@@ -185,7 +190,8 @@ class Reporter:
 
     def _heed(self) -> None:
         """Have the connection read, or not, as much as waits."""
-        most = max(self._records_waiting / MOST_RECORDS, self._bytes_waiting / MOST_BYTES)
+        most_bytes = min(MOST_BYTES, ALL_BYTES * self._share())
+        most = max(self._records_waiting / MOST_RECORDS, self._bytes_waiting / most_bytes)
         held = self._open and (self._deaf is not None or most > (0.5 if self._held else 1.0))
         if held is not self._held:
             self._held = held

@@ -15,7 +15,7 @@ import uvicorn
 from grandstand.assembly import Assembly, build
 from grandstand.settings import Settings
 from grandstand.web.app import make_app
-from grandstand.web.transport import protocol_class
+from grandstand.web.transport import frame_bytes, protocol_class
 
 logger = logging.getLogger("grandstand")
 
@@ -106,6 +106,7 @@ def serve(
             loop="auto",
             http="httptools",
             ws=protocol_class(),
+            ws_max_size=frame_bytes(settings),
             ws_per_message_deflate=False,
             log_config=None,
             access_log=settings.debug,

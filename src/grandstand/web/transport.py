@@ -28,6 +28,7 @@ from uvicorn.server import ServerState
 
 from grandstand.live.frames import brief
 from grandstand.live.outbox import SOFT_BYTES
+from grandstand.settings import Settings
 from grandstand.web.stream import Stream
 
 EXTENSION = "grandstand.transport"
@@ -196,6 +197,14 @@ def _payload(message: Any) -> bytes:
 def protocol_class() -> type[asyncio.Protocol]:
     """What uvicorn's `ws` setting takes."""
     return WireProtocol
+
+
+def frame_bytes(settings: Settings) -> int:
+    """What uvicorn's `ws_max_size` takes: the size beyond which a connection is closed.
+
+    Twice what a frame may have, so that one a little too large is refused in words.
+    """
+    return 2 * settings.performance.max_body_bytes
 
 
 def wire_of(scope: Scope) -> Wire | None:
