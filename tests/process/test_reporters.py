@@ -206,7 +206,7 @@ def check(server: Server, reporters: list[Reporter]) -> int:
 
 @pytest.mark.slow
 @pytest.mark.proof
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("way", ["post", "socket", "keys"])
 def test_a_server_killed_under_load_has_all_that_it_acknowledged(server: Server, way: str) -> None:
     kills = count(5, 50)
