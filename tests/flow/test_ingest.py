@@ -430,18 +430,3 @@ async def test_connections_count_and_are_given_back(make_house: MakeHouse) -> No
 
     await house.until(given_back)
     assert (await house.ok("GET", f"{SESSIONS}/run"))["spectator_count"] == 0
-
-
-async def test_one_address_has_so_many_connections_of_every_kind(make_house: MakeHouse) -> None:
-    house = await make_house(serving=True, performance__max_connections_per_address=2)
-    await house.open_session()
-    async with reporting(house) as reporter, house.watch("run") as spectator:
-        await spectator.next()
-        await reporter.send(metric(1))
-        await reporter.until(acked=1)
-        async with house.watch("run") as third:
-            code, reason = await third.closed()
-            assert code == 4429
-            assert "127.0.0.1" in reason
-        async with reporting(house) as third:
-            assert (await third.closed())[0] == 4429
