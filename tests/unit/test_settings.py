@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -283,6 +284,16 @@ def test_what_cannot_work_is_refused_with_a_sentence(settings: Settings, words: 
 )
 def test_every_url_that_the_store_understands_passes(url: str) -> None:
     assert errors(Settings(database=DatabaseConfig(url=url))) == []
+
+
+def test_postgres_without_its_driver_is_refused_with_the_line_that_brings_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)  # as where it was never installed
+    (message,) = errors(Settings(database=DatabaseConfig(url="postgres://u:hunter2@db/x")))
+    assert "pip install 'grandstand[postgres]'" in message
+    assert "hunter2" not in message
+    assert errors(Settings(database=DatabaseConfig(url="sqlite://"))) == []
 
 
 @pytest.mark.parametrize(

@@ -68,12 +68,12 @@ class Unit:
         self.touched[session_id] = None
 
     def session(self, session_id: str) -> Session:
-        """The session as it stands in this transaction.
+        """The session as it stands in this transaction, held until its end.
 
         Raises:
             NotFound: no such session.
         """
-        return session_rows.get(self.connection, session_id)
+        return session_rows.get(self.connection, session_id, to_change=True)
 
 
 class Ledger:

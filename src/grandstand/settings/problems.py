@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import ipaddress
 import os
 import re
@@ -123,6 +124,13 @@ def _backends(settings: Settings) -> Iterator[Problem]:
                 f"{shown(database.url)} is not understood; write sqlite:///path/to/file.db or "
                 "postgresql://user:password@host/name.",
             )
+        elif scheme.startswith("postgres") and not _installed("psycopg"):
+            yield Problem(
+                "error",
+                "database.url",
+                "the driver for PostgreSQL is not installed. Bring it with: pip install "
+                "'grandstand[postgres]'.",
+            )
     if settings.redis.active:
         yield Problem(
             "error",
@@ -144,6 +152,13 @@ def _backends(settings: Settings) -> Iterator[Problem]:
             "training.launcher",
             f"{settings.training.launcher!r} is not in this version; write local.",
         )
+
+
+def _installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ValueError:  # taken out of the imports by whoever runs this
+        return False
 
 
 def _folders(settings: Settings) -> Iterator[Problem]:

@@ -27,6 +27,7 @@ from grandstand.store.engine import (
     database_url,
     first_failure,
     for_reading,
+    only_read,
     open_engine,
     refusal,
     unavailable,
@@ -39,6 +40,9 @@ logger = logging.getLogger("grandstand.store")
 T = TypeVar("T")
 GROUP = 1024
 """Most writes in one transaction."""
+AGAIN = 3
+"""How often a transaction is run again that a deadlock or a lost connection has undone."""
+BREATH_SECONDS = 0.02
 SPARE_PAGES = 8192
 """Free pages (32 MiB) of an SQLite file that are not worth giving back."""
 RECLAIM_PAGES = 512
@@ -239,7 +243,7 @@ class Database:
                 writes.append(more)
             self._deliver(writes, self._commit(writes))
 
-    def _commit(self, writes: Sequence[_Write], *, again: bool = True) -> list[Any]:
+    def _commit(self, writes: Sequence[_Write], *, tried: int = 0) -> list[Any]:
         """What became of each write: its result, once committed, or the exception to raise."""
         begun = sent = False
         try:
@@ -256,12 +260,14 @@ class Database:
                 # Whether the server still got to commit cannot be known, so nothing is repeated.
                 logger.error("the connection was lost in a commit: %s", error)
                 return [_outcome_unknown() for _ in writes]
-            if again and begun and bad_luck(error):
-                return self._commit(writes, again=False)
+            if tried < AGAIN and begun and bad_luck(error):
+                # Whoever we were in the way of has been woken; at once we might be there first.
+                threading.Event().wait(BREATH_SECONDS * 2**tried)
+                return self._commit(writes, tried=tried + 1)
             if begun and len(writes) > 1 and not connection_lost(error):
                 # One of them poisoned the transaction: each on its own, so that only it fails.
                 return [self._commit([write])[0] for write in writes]
-            if not unavailable(error):
+            if not (unavailable(error) or only_read(error)):
                 return [error]
             logger.error("a commit failed, nothing of it was stored: %s", first_failure(error))
             told = "the database did not take the write; nothing of it was stored"

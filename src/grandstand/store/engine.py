@@ -97,10 +97,14 @@ def bad_luck(error: BaseException) -> bool:
 
 
 def unavailable(error: BaseException) -> bool:
-    """Whether it failed for want of the database rather than for what was asked of it: disk full,
-    server going down, read-only after a failover."""
-    state = getattr(getattr(error, "orig", None), "sqlstate", None)
-    return isinstance(error, OperationalError) or connection_lost(error) or state == "25006"
+    """Whether it failed for want of the database rather than for what was asked of it: a full
+    disk, a server that goes down."""
+    return isinstance(error, OperationalError) or connection_lost(error)
+
+
+def only_read(error: BaseException) -> bool:
+    """Whether the server takes no writes: a standby, as after a failover."""
+    return getattr(getattr(error, "orig", None), "sqlstate", None) == "25006"
 
 
 def first_failure(error: BaseException) -> BaseException:

@@ -60,13 +60,20 @@ def row_of(connection: Connection, session_id: str) -> Row[Any]:
     return row
 
 
-def get(connection: Connection, session_id: str) -> Session:
+def get(connection: Connection, session_id: str, *, to_change: bool = False) -> Session:
     """One session.
+
+    Args:
+        to_change: hold it until the end of the transaction, so that what is decided by what it is
+            now still fits when it is written, whichever other servers are at it.
 
     Raises:
         NotFound: no such session.
     """
-    return shape(row_of(connection, session_id))
+    row = _row(connection, session_id, to_change)
+    if row is None:
+        raise no_session(session_id)
+    return shape(row)
 
 
 def find(connection: Connection, session_id: str) -> Session | None:
@@ -180,12 +187,13 @@ def verbs(kind: Kind, status: Status) -> list[str]:
     return []
 
 
-def _row(connection: Connection, session_id: str) -> Row[Any] | None:
+def _row(connection: Connection, session_id: str, to_change: bool = False) -> Row[Any] | None:
     if not storable(session_id):
         return None
-    return connection.execute(
-        select(sessions).where(sessions.c.session_id == session_id)
-    ).one_or_none()
+    query = select(sessions).where(sessions.c.session_id == session_id)
+    if to_change:
+        query = query.with_for_update(key_share=True)
+    return connection.execute(query).one_or_none()
 
 
 def _eta(row: Row[Any], status: Status, latest: dict[str, Any]) -> float | None:
