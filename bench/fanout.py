@@ -152,7 +152,7 @@ def _room(run: Run, spectators: int) -> None:
         )
     )
     _steady(run, spectators, steady)
-    _adaptive(run, spectators, floor_rate)
+    _adaptive(run, spectators)
     _plain(run, spectators, medians(own))
 
 
@@ -172,11 +172,15 @@ def _steady(run: Run, spectators: int, steady: list[dict[str, Any]]) -> None:
     run.add(Bar(SECTION, f"{name}: server", f"≤ {most_core} % of a core", core, "%", met=met))
 
 
-def _adaptive(run: Run, spectators: int, floor_rate: float) -> None:
+def _adaptive(run: Run, spectators: int) -> None:
     seconds = run.pick(3, 10)
+    told, floors = [], []
     with room(spectators, rate=0, batch=100, drain=20) as load:
         load.go(1)
-        told = [load.go(seconds) for _ in range(run.repeats)]
+        for _ in range(run.repeats):
+            told.append(load.go(seconds))
+            floors.append(client.floor(spectators, run.pick(1, 3))["per_second"])
+    floor_rate = medians(floors)
     rates = [t["spectators"]["messages"] / t["took"] for t in told]
     asked = 10 if spectators == 200 else 2
     ratio = medians(rates) / floor_rate

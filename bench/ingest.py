@@ -7,16 +7,10 @@ from typing import Any
 from bench import bodies
 from bench.bars import Bar, Run, figure, medians
 from bench.client import Load, report
-from bench.servers import grandstand, peer
+from bench.postgres import postgres
+from bench.servers import Server, grandstand, peer
 
 SECTION = "Ingest"
-
-
-def measure(run: Run) -> None:
-    """Every bar of the section."""
-    single(run)
-    batch(run)
-    stream(run)
 
 
 def single(run: Run) -> None:
@@ -70,24 +64,34 @@ def single(run: Run) -> None:
 
 def batch(run: Run) -> None:
     """A hundred records a POST."""
-    seconds = run.pick(2, 10)
     with grandstand() as server:
-        session = server.session()
-        batches = bodies.write_batches(server.folder / "batches", 100)
-        path = f"/api/training/sessions/{session}/records"
-        with Load(server, reports=[report(path, batches)]) as load:
-            load.go(0.5)
-            told = [load.go(seconds) for _ in range(run.repeats)]
+        _batch(run, server, "batch of 100 a POST", 120_000)
+
+
+def on_postgres(run: Run) -> None:
+    """The same where the records go to PostgreSQL."""
+    with postgres() as url, grandstand(DATABASE_URL=url) as server:
+        _batch(run, server, "batch of 100 a POST, on PostgreSQL", 40_000)
+
+
+def _batch(run: Run, server: Server, name: str, least: int) -> None:
+    seconds = run.pick(2, 10)
+    session = server.session()
+    batches = bodies.write_batches(server.folder / "batches", 100)
+    path = f"/api/training/sessions/{session}/records"
+    with Load(server, reports=[report(path, batches)]) as load:
+        load.go(0.5)
+        told = [load.go(seconds) for _ in range(run.repeats)]
     rates = [100 * _rate(t) for t in told]
     delay = told[-1]["reporters"][0]["delay"]
     run.add(
         Bar(
             SECTION,
-            "batch of 100 a POST",
-            "≥ 120 k records/s",
+            name,
+            f"≥ {least // 1000} k records/s",
             rates,
             "records/s",
-            met=medians(rates) >= 120_000,
+            met=medians(rates) >= least,
             note=f"{figure(medians(rates) * bodies.FIELDS)} points/s; p50 "
             f"{delay['p50'] / 1000:.1f} ms, p99 {delay['p99'] / 1000:.1f} ms; "
             f"{figure(_cpu_us(told[-1]) / 100)} µs CPU a record",

@@ -48,13 +48,6 @@ class Reader:
         return self.ask("GET", path)
 
 
-def measure(run: Run) -> None:
-    """Every bar of the section."""
-    _zoom(run)
-    _short(run)
-    _sessions(run)
-
-
 def fill(server: Server, points: int) -> tuple[str, int]:
     """A session with one long series of random doubles; its id, and the row with a spike."""
     session = server.session(total_episodes=points)
@@ -77,16 +70,17 @@ def fill(server: Server, points: int) -> tuple[str, int]:
     return session, spike
 
 
-def _zoom(run: Run) -> None:
+def zoom(run: Run) -> None:
+    """A million points and ten, to a thousand buckets, and in full."""
     small, large = run.pick((100_000, 1_000_000), (1_000_000, 10_000_000))
     asked = run.pick(15, 60)
     with tempfile.TemporaryDirectory(dir=_work()) as folder:
         with grandstand(folder=Path(folder)) as server:
             begun = time.perf_counter()
-            sessions = {n: fill(server, n) for n in (small, large)}
+            filled = {n: fill(server, n) for n in (small, large)}
             rate = (small + large) / (time.perf_counter() - begun)
             say(f"  (filled {figure(small + large)} points at {figure(rate)}/s)")
-            for session, _ in sessions.values():
+            for session, _ in filled.values():
                 _settled(server, session)
         zooms: dict[int, list[float]] = {}
         whole: dict[int, list[float]] = {small: [], large: []}
@@ -95,7 +89,7 @@ def _zoom(run: Run) -> None:
             # Cold: a new process, and no range is asked for twice.
             for points in (small, large):
                 with grandstand(folder=Path(folder)) as server:
-                    session, spike = sessions[points]
+                    session, spike = filled[points]
                     reader = Reader(server)
                     reader.get(SESSIONS)  # the first request of a process is not the series' cost
                     took, told = reader.get(_series(session))
@@ -159,7 +153,8 @@ def _check(columns: dict[str, Any], points: int, spike: int) -> None:
         raise RuntimeError("the spike is not where it was put")
 
 
-def _short(run: Run) -> None:
+def short(run: Run) -> None:
+    """Twenty thousand points, all of them."""
     points = 20_000
     took = []
     with grandstand() as server:
@@ -177,7 +172,8 @@ def _short(run: Run) -> None:
     run.add(Bar(SECTION, "20 k-point series in full", "≤ 30 ms", took, "ms", met=met))
 
 
-def _sessions(run: Run) -> None:
+def sessions(run: Run) -> None:
+    """The list of sessions."""
     count = run.pick(1_000, 10_000)
     algorithms = ("ppo", "sac", "dqn", "hierarchical-ppo")
     with grandstand() as server:

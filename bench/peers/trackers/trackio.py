@@ -1,6 +1,5 @@
 """Trackio against a server of its own over HTTP, as a team would run it."""
 
-import re
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -18,18 +17,15 @@ class Tracker:
     def __init__(self, folder: Path, server_core: int) -> None:
         self.data = folder / "trackio"
         self.port = free_port()
-        printed = folder / "server.log"
         self.server = Beside(
             [sys.executable, "-c", SERVE, self.port],
             server_core,
-            printed,
+            folder / "server.log",
             {"TRACKIO_DIR": str(self.data)},
         )
         self.url = f"http://127.0.0.1:{self.port}"
         self.server.wait_for(self.url)
-        while not (found := re.search(rf"{self.url}\S*write_token=\S+", printed.read_text())):
-            self.server.wait_for(self.url)
-        self.with_token = found[0]
+        self.with_token = self.server.said(rf"{self.url}\S*write_token=[\w-]+")
 
     def open(self, run: str) -> None:
         self.name = run
