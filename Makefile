@@ -37,6 +37,10 @@ page: dev ## build the web page out of ui/ again
 docs: dev ## write the generated pages of docs/ again
 	@$(BIN)/python -m grandstand.settings.reference > docs/settings.md.new
 	@mv docs/settings.md.new docs/settings.md
+	@$(BIN)/python -m grandstand.web.vocabulary.page > docs/wire.md.new
+	@mv docs/wire.md.new docs/wire.md
+	@$(BIN)/python -m grandstand.web.vocabulary.asyncapi > docs/asyncapi.yaml.new
+	@mv docs/asyncapi.yaml.new docs/asyncapi.yaml
 
 picture: dev ## take the README's screenshot again (needs chromium)
 	@$(BIN)/python scripts/screenshot.py $(ARGS)

@@ -154,8 +154,9 @@ class Unavailable(GrandstandError):
     default_code = "unavailable"
 
 
-def _tree(root: type[GrandstandError]) -> list[type[GrandstandError]]:
-    return [root, *(cls for child in root.__subclasses__() for cls in _tree(child))]
+def tree(root: type[GrandstandError] = GrandstandError) -> list[type[GrandstandError]]:
+    """Every failure there is, parents first."""
+    return [root, *(cls for child in root.__subclasses__() for cls in tree(child))]
 
 
 def from_body(status: int, body: Mapping[str, Any]) -> GrandstandError:
@@ -166,7 +167,7 @@ def from_body(status: int, body: Mapping[str, Any]) -> GrandstandError:
         body: decoded error body; unknown shapes still give a useful error.
     """
     code = str(body.get("error") or "")
-    classes = _tree(GrandstandError)
+    classes = tree()
     by_code = next((cls for cls in classes if code and cls.default_code == code), None)
     by_status = next((cls for cls in classes if cls.http_status == status), GrandstandError)
     cls = by_code if by_code is not None and by_code.http_status == status else by_status
