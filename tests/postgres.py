@@ -215,8 +215,13 @@ class _Own:
         try:
             subprocess.run([programs / "postgres", "--version"], check=True, **self._quiet())
         except PermissionError:  # nobody may not look into our home
-            shutil.copytree(programs.parent, self._folder / "programs", symlinks=True)
-            programs = self._folder / "programs" / "bin"
+            # The libraries lie beside the package, where the programs look for them.
+            install = programs.parent
+            libraries = install.parent.with_name(f"{install.parent.name}.libs")
+            for source in (install, *([libraries] if libraries.is_dir() else [])):
+                place = self._folder / "programs" / source.relative_to(install.parent.parent)
+                shutil.copytree(source, place, symlinks=True)
+            programs = self._folder / "programs" / programs.relative_to(install.parent.parent)
         return programs
 
     def _run(self, program: str, *arguments: str | Path) -> None:
