@@ -17,6 +17,7 @@ from .conftest import SESSIONS, House, MakeHouse
 
 pytestmark = pytest.mark.postgres
 ROWS = 5000
+PARTS = ("", "/history", "/series", "/export")
 
 
 @pytest.fixture
@@ -128,3 +129,28 @@ async def test_nul_in_a_text_is_refused_by_name(house: House, field: str) -> Non
     await house.ok("GET", f"{SESSIONS}/a%00", 404)
     assert (await house.ok("GET", SESSIONS, params={"q": "\0", "tag": "\0"}))["total"] == 0
     await house.ok("GET", "/api/evaluations/a%00", 404)
+
+
+async def test_while_the_database_is_away_everybody_is_told_to_come_back(
+    house: House, postgres: Any, postgres_url: str
+) -> None:
+    await house.open_session()
+    await house.log("run", 1, 2)
+    async with house.watch("run", "?max_hz=0&since=0") as spectator:
+        await spectator.records(3)
+        postgres.close_doors(postgres_url)
+        try:
+            told = await house.http.post(f"{SESSIONS}/run/metrics", json={"episode": 3})
+            assert (told.status_code, told.json()["error"]) == (503, "database_unavailable")
+            assert "nothing of it was stored" in told.json()["message"]
+            for path in ("/health", "/api/training/status", *(f"{SESSIONS}/run{p}" for p in PARTS)):
+                told = await house.http.get(path)
+                assert (told.status_code, told.json()["error"]) == (503, "database_unavailable")
+                assert postgres_url.rpartition("=")[2] not in told.text
+            async with house.watch("run", "?since=1") as newcomer:
+                assert (await newcomer.closed())[0] == 1012
+        finally:
+            postgres.open_doors(postgres_url)
+        assert await house.log("run", 4) == 4
+        (heard,) = await spectator.records(4)
+        assert heard["data"]["episode"] == 4
