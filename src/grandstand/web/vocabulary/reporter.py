@@ -44,7 +44,7 @@ ANSWERS: Final = (
     Frame(
         "acknowledgement",
         "everything up to here is on disk, or was refused",
-        {"acked": 6, "frames": 4, "last_seq": 7},
+        {"acked": 7, "frames": 5, "last_seq": 8},
         (
             Field("acked", "integer", "records of this connection that are stored"),
             Field("frames", "integer", "frames of this connection that are dealt with"),
@@ -55,7 +55,7 @@ ANSWERS: Final = (
     Frame(
         "refusal",
         "nothing of this frame is stored; the others go on",
-        {**FAILURE, "at": 2},
+        {**FAILURE, "at": 6},
         (*ERROR_FIELDS, Field("at", "integer", "which frame of this connection, from 1")),
     ),
 )

@@ -52,7 +52,7 @@ TOLD: Final = (
             "status": "connected",
             "connection_id": "k3v9mxq2ab7c",
             "session_id": "my_run",
-            "session": SESSION,
+            "session": {**SESSION, "spectator_count": 1},
             "latest": LATEST,
             "last_seq": 2,
             "subscriptions": TYPES,
@@ -132,7 +132,13 @@ TOLD: Final = (
         STATUS,
         "status",
         "the session's status changed",
-        {"event": "status", "status": "completed", "previous": "running", "wanted": "stopped"},
+        {
+            "event": "status",
+            "status": "completed",
+            "previous": "running",
+            "wanted": "stopped",
+            "reason": "completed",
+        },
         seq=5,
         fields=(
             Field(
@@ -143,6 +149,10 @@ TOLD: Final = (
             ),
             Field("previous", "string or null", "the one before"),
             Field("wanted", "string", "running, paused or stopped", False),
+            Field("reason", "string", "why it ended", False),
+            Field("error", "object", "why it failed", False),
+            Field("final_metrics", "object", "the last figures of a training", False),
+            Field("models", "object", "file of each saved model, by its part", False),
         ),
     ),
     Told(
