@@ -272,16 +272,28 @@ async def test_socketio_tells_as_shown(serving: House) -> None:
 
 # The JavaScript.
 
+LOG = """
+console.log = (...what) => process.stdout.write(JSON.stringify(what) + "\\n");
+const draw = console.log;
+"""
+
 
 @contextlib.asynccontextmanager
-async def node(script: str, house: House) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Node running a script of the page with the server's address in it."""
+async def node(
+    script: str, house: House, modules: Path | None = None
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Node running a script of the page with the server's address in it; what it logs or draws is
+    a line of JSON."""
     home = Path(executable.ROOT_DIR)
     program = home / "node.exe" if os.name == "nt" else home / "bin" / "node"
     script = script.replace(URL.removeprefix("http"), house.url.removeprefix("http"))
     assert house.url.removeprefix("http") in script
     process = await asyncio.create_subprocess_exec(
-        str(program), "-e", script, stdout=asyncio.subprocess.PIPE
+        str(program),
+        "-e",
+        LOG + script,
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "NODE_PATH": str(modules or "")},
     )
     try:
         yield process
@@ -291,6 +303,12 @@ async def node(script: str, house: House) -> AsyncIterator[asyncio.subprocess.Pr
         await process.communicate()
 
 
+def javascript(part: str) -> str:
+    """The script of the page that has `part` in it."""
+    (script,) = (block for block in blocks("js") if part in block)
+    return script
+
+
 async def line(process: asyncio.subprocess.Process) -> Any:
     assert process.stdout is not None
     return json.loads(await asyncio.wait_for(process.stdout.readline(), BOUND_SECONDS))
@@ -298,15 +316,14 @@ async def line(process: asyncio.subprocess.Process) -> Any:
 
 @pytest.mark.slow
 async def test_the_javascript_spectator_misses_nothing_and_comes_back(serving: House) -> None:
-    (script,) = (block for block in blocks("js") if "function watch" in block)
+    script = javascript("function watch")
     await serving.open_session("my_run")
     hub = serving.assembly.hub
-    draw = "const draw = (...what) => console.log(JSON.stringify(what));\n"
 
     async def here() -> bool:
         return hub.watching("my_run") == 1
 
-    async with node(draw + script, serving) as process:
+    async with node(script, serving) as process:
         await serving.until(here)
         await serving.log("my_run", 1)
         assert await line(process) == [1, 1.0]
@@ -318,7 +335,7 @@ async def test_the_javascript_spectator_misses_nothing_and_comes_back(serving: H
 
 @pytest.mark.slow
 async def test_the_javascript_reporter_reports_once_what_it_sends_twice(serving: House) -> None:
-    (script,) = (block for block in blocks("js") if "function report" in block)
+    script = javascript("function report")
     await serving.open_session("my_run")
     later = """
 for (const episode of [2, 3, 4]) report({episode}, `episode ${episode}`);
@@ -330,11 +347,28 @@ setTimeout(() => {
   socket.close();
   report({episode: 6}, "episode 6");
   const waiting = setInterval(() => {
-    if (unsafe.length === 0) { clearInterval(waiting); console.log("true"); process.exit(); }
+    if (unsafe.length > 0) return;
+    clearInterval(waiting);
+    console.log("all answered");
   }, 20);
 }, 200);
 """
     async with node(script + later, serving) as process:
-        assert await line(process) is True
+        assert await line(process) == ["all answered"]
     page = await serving.history("my_run", type="training_metrics")
     assert [item["episode"] for item in page["metrics_data"]] == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.slow
+async def test_the_javascript_of_socketio_hears_a_training(
+    serving: House, node_client: tuple[list[str], Path]
+) -> None:
+    script = 'const {io} = require("socket.io-client");' + javascript("socket.emit")
+    training = Training(serving, await serving.managed())
+    async with node(script, serving, node_client[1]) as process:
+        assert await line(process) == [{"scenario_name": "balanced"}]
+        await training.begin()
+        await training.progress(7)
+        assert await line(process) == [training.session_id, 7, 3.5]
+        await training.finish("completed", models={"high_agent": "models/x.pt"})
+        assert await line(process) == [training.session_id, {"high_agent": "models/x.pt"}]

@@ -127,7 +127,7 @@ CALLS: Final = (
         },
     ),
     Call(
-        "Read curves, drawn with at most `max_points` buckets each; `x` is episode, step, time or "
+        "Read curves, of at most `max_points` points each: `x` is episode, step, time or "
         "seq, `from` and `to` bound it",
         "GET",
         f"{BASE}/my_run/series?metrics=current_reward&max_points=1000",

@@ -15,6 +15,7 @@ from starlette.types import Message
 
 from grandstand.assembly import build
 from grandstand.errors import GrandstandError, tree
+from grandstand.model.telemetry import STATUS
 from grandstand.settings import load_settings
 from grandstand.web.app import make_app
 from grandstand.web.vocabulary.http import CALLS, Call
@@ -74,8 +75,8 @@ def _call(call: Call) -> str:
         told = f"```\n{call.answer}```\n"
     else:
         told = f"```json\n{_wrapped(call.answer, whole=whole)}\n```\n"
-    status = f" ({call.status})" if call.status != 200 else ""
-    return f"{call.what}{status}:\n\n```bash\n{asked}\n```\n{told}"
+    status = f" Status {call.status}." if call.status != 200 else ""
+    return f"{call.what}.{status}\n\n```bash\n{asked}\n```\n{told}"
 
 
 def _frames() -> str:
@@ -92,7 +93,7 @@ def _told() -> str:
     rows = (
         (
             f"`{told.type}`",
-            f"`{told.event}`" if told.event else "",
+            f"`{told.event}`" if told.event else "any other" if told.type == STATUS else "",
             told.meaning,
             _facts(told.fields),
         )

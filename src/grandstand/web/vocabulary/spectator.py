@@ -248,7 +248,9 @@ TOLD: Final = (
             Field("action", "string", "joined or left, likewise", False),
         ),
     ),
-    Told(STATUS, None, "any other `event` is the reporter's own", PHASE, seq=10),
+    Told(
+        STATUS, None, "what a reporter calls an event: a phase, a level, a restart", PHASE, seq=10
+    ),
 )
 
 SKIPPED: Final = (
