@@ -45,7 +45,6 @@ def _kind(
             empty = _used(server.database)
             session = server.session(total_episodes=count)
             sent = _fill(server, session, make, count)
-            raw = _used(server.database) - empty
             server.ask("POST", f"{SESSIONS}/{session}/finish", {"status": "completed"})
             _settle(server)
         # The server has ended and with it the write-ahead log.
@@ -61,8 +60,7 @@ def _kind(
             "bytes",
             met=size / total <= most,
             note=f"{count:,} records in batches of 100; {figure(sent / total)} bytes a point as "
-            f"sent, {figure(raw / total)} before housekeeping; the whole file, of which "
-            f"{100 * used / size:.0f} % is in use",
+            f"sent; the whole file, of which {100 * used / size:.0f} % is in use",
         )
     )
 

@@ -200,9 +200,9 @@ def sessions(run: Run) -> None:
     run.add(
         Bar(
             SECTION,
-            f"sessions list with {count:,} sessions: p50",
+            f"sessions list with {count:,} sessions, the slowest question: p50",
             "≤ 30 ms",
-            [medians(ms) for ms in found.values()],
+            [medians(found[worst])],
             "ms",
             met=medians(found[worst]) <= 30,
             note=f"100 a page, p50 in ms: {each}",
