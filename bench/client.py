@@ -43,12 +43,16 @@ def binary() -> Path:
     return target
 
 
-def floor(sockets: int, seconds: float, size: int = 600) -> dict[str, Any]:
-    """What this machine can do: one send to each of N sockets, again and again."""
+def floor(sockets: int, seconds: float, *, pace: float = 0, size: int = 600) -> dict[str, Any]:
+    """What this machine can do: one send to each of N sockets, again and again.
+
+    Args:
+        pace: rounds a second; 0 for as many as possible.
+    """
     write, read = cores()
     command = [
         str(binary()), "--floor", str(sockets), "--bytes", str(size), "--seconds", str(seconds),
-        "--core", str(write), "--read-core", str(read),
+        "--core", str(write), "--read-core", str(read), "--pace", str(pace),
     ]  # fmt: skip
     done = subprocess.run(
         command,

@@ -46,6 +46,17 @@ int64_t process_cpu_ns(int pid) {
     return total;
 }
 
+int64_t process_writes(int pid) {
+    char path[64], line[128];
+    snprintf(path, sizeof path, "/proc/%d/io", pid);
+    FILE *file = fopen(path, "r");
+    if (!file) return -1;
+    long long writes = -1;
+    while (fgets(line, sizeof line, file)) sscanf(line, "syscw: %lld", &writes);
+    fclose(file);
+    return writes;
+}
+
 void die(const char *what) {
     fprintf(stderr, "load: %s: %s\n", what, strerror(errno));
     exit(1);

@@ -1,4 +1,5 @@
-/* The floor: one pre-framed buffer written to N sockets, one send each; a reader on another core. */
+/* The floor: one pre-framed buffer written to N sockets, one send each; a reader on another core.
+ * Flat out, or a round so many times a second: a reader that has gone to sleep is dearer to write to. */
 #include "load.h"
 
 #include <arpa/inet.h>
@@ -38,7 +39,7 @@ static void read_all(int port, int sockets, int core) {
     for (;;) loop_run(now_us() + 1000000);
 }
 
-int run_floor(int sockets, int bytes, double seconds, int write_core, int read_core) {
+int run_floor(int sockets, int bytes, double seconds, double pace, int write_core, int read_core) {
     int listener = socket(AF_INET, SOCK_STREAM, 0);
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof at;
@@ -57,7 +58,7 @@ int run_floor(int sockets, int bytes, double seconds, int write_core, int read_c
     memset(frame, 'x', (size_t)bytes);
     uint64_t sends = 0, stalls = 0;
     int64_t begun = now_us(), end = begun + (int64_t)(seconds * 1e6), cpu = own_cpu_ns();
-    while (now_us() < end) {
+    for (int64_t round = 1; now_us() < end; round++) {
         for (int i = 0; i < sockets; i++) {
             ssize_t put = send(to[i], frame, (size_t)bytes, MSG_NOSIGNAL | MSG_DONTWAIT);
             if (put < 0 && errno == EAGAIN) {
@@ -70,6 +71,8 @@ int run_floor(int sockets, int bytes, double seconds, int write_core, int read_c
             if (put < 0) die("send");
             sends++;
         }
+        int64_t rest = pace > 0 ? begun + (int64_t)((double)round * 1e6 / pace) - now_us() : 0;
+        if (rest > 0) usleep((useconds_t)rest);
     }
     double took = (double)(now_us() - begun) / 1e6, used = (double)(own_cpu_ns() - cpu) / 1e3;
     printf("{\"sockets\":%d,\"sends\":%llu,\"seconds\":%.4f,\"per_second\":%.0f,\"cpu_us\":%.4f,\"stalls\":%llu}\n",

@@ -24,6 +24,7 @@
 /* base.c */
 int64_t now_us(void);
 int64_t process_cpu_ns(int pid); /* all threads of it; -1 when it is gone */
+int64_t process_writes(int pid); /* write calls so far; sends of uvloop are among them */
 int64_t own_cpu_ns(void);
 void die(const char *what);
 void pin(int core);
@@ -105,7 +106,7 @@ void streams_clear(void);
 void streams_print(void);
 
 /* floor.c */
-int run_floor(int sockets, int bytes, double seconds, int write_core, int read_core);
+int run_floor(int sockets, int bytes, double seconds, double pace, int write_core, int read_core);
 
 /* websocket.c */
 int ws_request(char *into, size_t size, int port, const char *path);

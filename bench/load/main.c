@@ -50,7 +50,7 @@ static void go(double seconds) {
     reporters_clear();
     streams_clear();
     int64_t begun = now_us(), end = begun + (int64_t)(seconds * 1e6);
-    int64_t cpu = process_cpu_ns(server_pid), own = own_cpu_ns();
+    int64_t cpu = process_cpu_ns(server_pid), own = own_cpu_ns(), writes = process_writes(server_pid);
     reporters_start();
     streams_start();
     while (now_us() < end) loop_run(end);
@@ -71,8 +71,9 @@ static void go(double seconds) {
     int64_t last = reporters_last_seq(0), stopped = now_us();
     limit = stopped + (int64_t)(drain_seconds * 1e6);
     while (last >= 0 && spectators_behind(last) && now_us() < limit) loop_run(now_us() + 1000);
-    printf("\"drained\":%.4f,\"server_cpu_drained\":%.5f,\"took\":%.4f,", (double)(now_us() - stopped) / 1e6,
-           (double)(process_cpu_ns(server_pid) - cpu) / 1e9, (double)(now_us() - begun) / 1e6);
+    printf("\"drained\":%.4f,\"server_cpu_drained\":%.5f,\"writes\":%lld,\"took\":%.4f,", (double)(now_us() - stopped) / 1e6,
+           (double)(process_cpu_ns(server_pid) - cpu) / 1e9, (long long)(process_writes(server_pid) - writes),
+           (double)(now_us() - begun) / 1e6);
     spectators_print(last);
     printf(",");
     reporters_print();
@@ -100,16 +101,17 @@ static void hear(double seconds) {
 
 int main(int argc, char **argv) {
     enum { PORT, PID, CORE, DRAIN, SPECTATORS, PATH, SOCKETIO, SINCE, WINDOW, DEAF_ONES, STAMP, POST, BODIES,
-           CONNS, RATE, STREAM, INFLIGHT, FLOOR, BYTES, SECONDS, READ_CORE };
+           CONNS, RATE, STREAM, INFLIGHT, FLOOR, BYTES, SECONDS, READ_CORE, PACE };
     static const struct option known[] = {
         {"port", 1, 0, PORT}, {"pid", 1, 0, PID}, {"core", 1, 0, CORE}, {"drain", 1, 0, DRAIN},
         {"spectators", 1, 0, SPECTATORS}, {"path", 1, 0, PATH}, {"socketio", 1, 0, SOCKETIO},
         {"since", 1, 0, SINCE}, {"window", 1, 0, WINDOW}, {"deaf", 1, 0, DEAF_ONES}, {"stamp", 1, 0, STAMP},
         {"post", 1, 0, POST}, {"bodies", 1, 0, BODIES}, {"conns", 1, 0, CONNS}, {"rate", 1, 0, RATE},
         {"stream", 1, 0, STREAM}, {"in-flight", 1, 0, INFLIGHT}, {"floor", 1, 0, FLOOR},
-        {"bytes", 1, 0, BYTES}, {"seconds", 1, 0, SECONDS}, {"read-core", 1, 0, READ_CORE}, {0, 0, 0, 0}};
+        {"bytes", 1, 0, BYTES}, {"seconds", 1, 0, SECONDS}, {"read-core", 1, 0, READ_CORE},
+        {"pace", 1, 0, PACE}, {0, 0, 0, 0}};
     int port = 0, core = -1, floor = 0, bytes = 600, read_core = -1, groups = 0;
-    double seconds = 1;
+    double seconds = 1, pace = 0;
     Watching watching = {.window = 64, .since = -1, .path = "/", .stamp_key = "\"current_reward\":"};
     Reporting reporting[8] = {0};
     Streaming streaming = {0};
@@ -139,11 +141,12 @@ int main(int argc, char **argv) {
         case FLOOR: floor = atoi(optarg); break;
         case BYTES: bytes = atoi(optarg); break;
         case SECONDS: seconds = atof(optarg); break;
+        case PACE: pace = atof(optarg); break;
         case READ_CORE: read_core = atoi(optarg); break;
         default: return 2;
         }
     }
-    if (floor) return run_floor(floor, bytes, seconds, core, read_core);
+    if (floor) return run_floor(floor, bytes, seconds, pace, core, read_core);
     pin(core);
     setvbuf(stdout, NULL, _IOFBF, 1 << 16);
     loop_fd = epoll_create1(EPOLL_CLOEXEC);
