@@ -12,7 +12,7 @@ from bench.fanout import SECTION, SOCKETIO, at_work, lost, peer_room, per_delive
 from bench.machine import memory_bytes
 from bench.servers import Server, grandstand
 
-EVERY_ROW = {"GRANDSTAND_PERFORMANCE__LIVE_MAX_HZ": "0"}
+EVERY_ROW: dict[str, Any] = {"GRANDSTAND_PERFORMANCE__LIVE_MAX_HZ": "0"}
 """Socket.IO clients cannot ask for a rate; so that they get every message, the default is none."""
 
 
@@ -26,21 +26,21 @@ def measure_socketio(run: Run) -> None:
         for name, socketio in (("plain", False), ("ours", True)):
             with grandstand(**EVERY_ROW) as server:
                 session = server.session()
-                steady = {"rate": 100, "socketio": socketio}
+                steady: dict[str, Any] = {"rate": 100, "socketio": socketio}
                 with at_work(server, session, spectators, **steady) as load:
                     load.go(0.5)
                     us[name].append(per_delivery(load.go(seconds)))
-                full = {"rate": 0, "batch": 100, "drain": 20, "socketio": socketio}
+                full: dict[str, Any] = {"rate": 0, "batch": 100, "drain": 20, "socketio": socketio}
                 with at_work(server, session, spectators, **full) as load:
                     load.go(0.5)
                     told = load.go(seconds)
                     losses += lost(told)
                     flat[name].append(told["spectators"]["messages"] / told["took"])
-        for rate in (100, 0):
-            with peer_room("stock_socketio", spectators, rate=rate, socketio=True) as load:
+        for pace in (100, 0):
+            with peer_room("stock_socketio", spectators, rate=pace, socketio=True) as load:
                 load.go(0.5)
                 told = load.go(seconds)
-                if rate:
+                if pace:
                     us["stock"].append(per_delivery(told))
                 else:
                     flat["stock"].append(told["spectators"]["messages"] / told["took"])
@@ -87,7 +87,9 @@ def measure_deaf(run: Run) -> None:
             session = server.session()
             with at_work(server, session, spectators, rate=100) as load:
                 load.go(1)
-                without.append(load.go(run.pick(5, seconds)))
+                load.begin(seconds)
+                _left(server, session, 0, seconds)  # asks as often as it will be asked below
+                without.append(load.end())
             with at_work(server, session, spectators + 1, rate=100, deaf=1, drain=5) as load:
                 begun = time.monotonic()
                 load.begin(seconds)
@@ -148,7 +150,7 @@ def _left(server: Server, session: str, spectators: int, seconds: float) -> floa
         told = server.ask("GET", f"/api/training/sessions/{session}")
         if told["spectator_count"] <= spectators:
             return time.monotonic()
-        time.sleep(0.05)
+        time.sleep(0.2)
     return float("inf")
 
 

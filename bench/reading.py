@@ -9,6 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -230,7 +231,7 @@ def _crowd(server: Server, count: int, algorithms: tuple[str, ...]) -> None:
             if i % 3:
                 reader.ask("POST", f"{SESSIONS}/{session}/finish", b'{"status":"completed"}')
 
-    _together([lambda s=start: some(s) for start in range(4)])
+    _together([partial(some, start) for start in range(4)])
 
 
 def _together(jobs: list[Callable[[], None]]) -> None:

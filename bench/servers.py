@@ -154,7 +154,7 @@ def peer(name: str, *arguments: str, python: str = sys.executable) -> Any:
     return running(command, port=port)
 
 
-def stop(process: subprocess.Popen[bytes]) -> None:
+def stop(process: subprocess.Popen[Any]) -> None:
     """End a process and whatever it started; kindly first."""
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)

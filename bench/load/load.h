@@ -70,7 +70,7 @@ typedef struct {
 } Watching;
 void spectators_open(const Watching *watching); /* starts dialling; see spectators_ready */
 int spectators_ready(void);                     /* how many have been greeted */
-int spectators_gone(void);                      /* how many were closed */
+int spectators_refused(void);                   /* how many were closed before that */
 void spectators_clear(void);                    /* forget counts and latencies, keep positions */
 int spectators_behind(int64_t seq);             /* how many have not reached it */
 uint64_t spectators_messages(void);

@@ -162,12 +162,12 @@ int main(int argc, char **argv) {
     streaming.port = port;
     if (streaming.path) streams_add(&streaming);
     int64_t limit = begun + 120 * 1000000LL;
-    while ((spectators_ready() + spectators_gone() < watching.count || (streaming.path && !streams_ready())) &&
+    while ((spectators_ready() + spectators_refused() < watching.count || (streaming.path && !streams_ready())) &&
            now_us() < limit)
         loop_run(limit);
-    printf("{\"connect_seconds\":%.4f,\"server_cpu\":%.5f,\"ready\":%d,\"gone\":%d}\n",
+    printf("{\"connect_seconds\":%.4f,\"server_cpu\":%.5f,\"ready\":%d,\"refused\":%d}\n",
            (double)(now_us() - begun) / 1e6, (double)(process_cpu_ns(server_pid) - cpu) / 1e9, spectators_ready(),
-           spectators_gone());
+           spectators_refused());
     fflush(stdout);
     for (;;) {
         while (!ordered) loop_run(now_us() + 1000000);

@@ -21,7 +21,7 @@ typedef struct {
 
 static Watching about;
 static Spectator *all;
-static int dialled, ready, gone, errors;
+static int dialled, ready, refused, gone, errors;
 static uint64_t messages, reads, bytes;
 static Hist delay;
 static uint8_t *buffer;
@@ -36,7 +36,7 @@ static void say(Spectator *who, int opcode, const char *text, size_t size) {
 }
 
 static void dial_more(void) {
-    int pending = dialled - ready - gone;
+    int pending = dialled - ready - refused;
     while (dialled < about.count && pending < about.window) {
         Spectator *who = &all[dialled++];
         pending++;
@@ -59,8 +59,8 @@ static void dial_more(void) {
 
 static void leave(Spectator *who) {
     if (who->state == GONE) return;
-    if (who->state == SHAKING || who->state == GREETING) gone++;
-    else gone++;
+    gone++;
+    refused += who->state == SHAKING || who->state == GREETING;
     who->state = GONE;
     close(who->fd);
     free(who->carry);
@@ -72,7 +72,7 @@ static void leave(Spectator *who) {
 static void greeted(Spectator *who) {
     who->state = who->deaf ? DEAF : WATCHING_NOW;
     ready++;
-    if (who->deaf) loop_change(who->fd, EPOLLRDHUP & 0, &who->source);
+    if (who->deaf) loop_change(who->fd, 0, &who->source);
     dial_more();
 }
 
@@ -172,7 +172,10 @@ static void take(Spectator *who, uint8_t *data, size_t size) {
 static void on_ready(Source *source, uint32_t events) {
     Spectator *who = (Spectator *)source;
     if (who->state == GONE) return;
-    if (who->state == DEAF && !(events & EPOLLIN)) return;
+    if (who->state == DEAF && !(events & EPOLLIN)) { /* cut off: nothing else is told of unasked */
+        leave(who);
+        return;
+    }
     memcpy(buffer, who->carry, who->carried);
     ssize_t got = recv(who->fd, buffer + who->carried, READ_BYTES, MSG_DONTWAIT);
     if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
@@ -196,7 +199,7 @@ void spectators_open(const Watching *watching) {
 }
 
 int spectators_ready(void) { return ready; }
-int spectators_gone(void) { return gone; }
+int spectators_refused(void) { return refused; }
 uint64_t spectators_messages(void) { return messages; }
 
 void spectators_clear(void) {
@@ -235,7 +238,7 @@ int spectators_deaf_left(void) {
 
 void spectators_print(int64_t expected_seq) {
     uint64_t gaps = 0, doubles = 0, missing = 0;
-    int whole = 0, refused = 0, recovered = 0;
+    int whole = 0, lost = 0, recovered = 0;
     for (int i = 0; i < about.count; i++) {
         Spectator *who = &all[i];
         if (who->deaf) continue;
@@ -244,7 +247,7 @@ void spectators_print(int64_t expected_seq) {
         if (expected_seq > who->seq && who->state != GONE) missing += (uint64_t)(expected_seq - who->seq);
         if (who->state == GONE) missing += expected_seq > who->seq ? (uint64_t)(expected_seq - who->seq) : 0;
         whole += !who->gaps && who->seq >= expected_seq;
-        refused += who->recovered == 0;
+        lost += who->recovered == 0;
         recovered += who->recovered == 1;
     }
     printf("\"spectators\":{\"ready\":%d,\"gone\":%d,\"errors\":%d,\"messages\":%llu,\"reads\":%llu,"
@@ -252,7 +255,7 @@ void spectators_print(int64_t expected_seq) {
            "\"not_recovered\":%d,\"delay\":",
            ready, gone, errors, (unsigned long long)messages, (unsigned long long)reads,
            (unsigned long long)bytes, (unsigned long long)gaps, (unsigned long long)doubles,
-           (unsigned long long)missing, whole, recovered, refused);
+           (unsigned long long)missing, whole, recovered, lost);
     hist_print(&delay);
     printf(",\"closed\":[");
     int first = 1;
