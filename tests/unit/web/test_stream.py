@@ -118,8 +118,8 @@ def test_only_whole_frames_are_given_on() -> None:
         wire(9, b"x" * 126),  # a ping that is too long
         wire(1, b"x" * (LIMIT + 1))[:30],  # too large: said before it has arrived
     ],
-    ],
     ids=["unmasked", "unmasked and empty", "reserved bit", "long ping", "too large"],
+)
 def test_what_breaks_a_rule_goes_to_the_parser_with_all_that_follows(bad: bytes) -> None:
     stream = Stream(LIMIT)
     good = wire(1, b"abc")
