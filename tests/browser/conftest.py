@@ -47,12 +47,17 @@ class Server:
     """
 
     def __init__(self, home: Path, environment: dict[str, str] | None = None) -> None:
+        self._home = home
+        self._environment = os.environ | {"PYTHONUNBUFFERED": "1"} | (environment or {})
+        self._start(0)
+
+    def _start(self, port: int) -> None:
         self._lines: list[str] = []
         self._ready = threading.Event()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "grandstand", "serve", "--port", "0"],
-            cwd=home,
-            env=os.environ | {"PYTHONUNBUFFERED": "1"} | (environment or {}),
+            [sys.executable, "-m", "grandstand", "serve", "--port", str(port)],
+            cwd=self._home,
+            env=self._environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -77,9 +82,21 @@ class Server:
 
     def stop(self) -> None:
         """End it, as Ctrl-C would."""
+        self._process.terminate()
+        self._ended()
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        self._process.kill()
+        self._ended()
+
+    def start_again(self) -> None:
+        """Start it again in the same place, at the same address."""
+        self._start(int(self.url.rsplit(":", 1)[1]))
+
+    def _ended(self) -> None:
         if hasattr(self, "api"):
             self.api.close()
-        self._process.terminate()
         try:
             self._process.wait(20)
         except subprocess.TimeoutExpired:
@@ -102,11 +119,27 @@ class Server:
         assert answer.status_code == 200, answer.text
         return int(answer.json()["seq"])
 
+    def report_many(self, session_id: str, **columns: list[Any]) -> int:
+        """Report a batch of metrics as columns; gives the last seq."""
+        record = {"type": "training_metrics", "columns": columns}
+        path = f"/api/training/sessions/{session_id}/records"
+        answer = self.api.post(path, json={"records": [record]})
+        assert answer.status_code == 200, answer.text
+        return int(answer.json()["last_seq"])
+
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One server for all tests; sessions keep apart by name."""
     running = Server(tmp_path_factory.mktemp("server"))
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[Server]:
+    """A server for one test alone, which may end it and start it again."""
+    running = Server(tmp_path)
     yield running
     running.stop()
 

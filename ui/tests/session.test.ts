@@ -2,9 +2,10 @@ import { describe, expect, it } from "vitest";
 import type { Session } from "../src/api/types";
 import { figures } from "../src/session/figures";
 import { groups } from "../src/session/grouping";
+import { secondsOf, xOf } from "../src/session/picture";
 import { smoothed } from "../src/session/smoothing";
 import { linearTicks, logTicks, symlogTicks } from "../src/session/ticks";
-import { duration, plain, short } from "../src/words/numbers";
+import { duration, exact, plain, short } from "../src/words/numbers";
 
 const session = { speed: null } as Session;
 
@@ -98,5 +99,25 @@ describe("marks of a linear axis", () => {
     expect(linearTicks([0, 2500, 5000])).toEqual(["0", "2.5k", "5k"]);
     expect(linearTicks([-0.004, -0.002, 0])).toEqual(["−0.004", "−0.002", "0"]);
     expect(linearTicks([0, 500, 1000, 1500])).toEqual(["0", "0.5k", "1k", "1.5k"]);
+  });
+});
+
+describe("places on the time axis", () => {
+  it("keep their microseconds", () => {
+    expect(secondsOf("2026-01-01T00:00:00Z")).toBe(1767225600);
+    expect(secondsOf("2026-01-01T00:00:00.123456Z")).toBeCloseTo(1767225600.123456, 6);
+    expect(secondsOf("2026-01-01T01:00:00.5+01:00")).toBe(1767225600.5);
+    expect(xOf("time", {})).toBeNaN();
+    expect(xOf("step", { step: 7 })).toBe(7);
+  });
+});
+
+describe("a value under the pointer", () => {
+  it("is told with all its digits", () => {
+    expect(exact(431.25)).toBe("431.25");
+    expect(exact(-1234567)).toBe("−1\u00a0234\u00a0567");
+    expect(exact(0.1 + 0.2)).toBe("0.3");
+    expect(exact(NaN)).toBe("NaN");
+    expect(exact(0.00001234)).toBe(plain(0.00001234));
   });
 });

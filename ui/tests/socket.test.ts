@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { comesBack, LiveSocket, waitBefore, type Envelope, type Link } from "../src/live/socket";
+import { comesBack, LiveSocket, waitBefore, type Back, type Envelope, type Link } from "../src/live/socket";
 
 /** The browser's socket, played by hand. */
 class PlayedSocket {
@@ -33,17 +33,19 @@ class PlayedSocket {
   }
 }
 
-function watch(): { links: Link[]; messages: Envelope[]; socket: LiveSocket } {
+function watch(): { links: Link[]; messages: Envelope[]; backs: Back[]; socket: LiveSocket } {
   const links: Link[] = [];
+  const backs: Back[] = [];
   const messages: Envelope[] = [];
   const socket = new LiveSocket({
     url: "ws://host/ws/s",
     userName: "Ada L",
     onLink: (link) => links.push(link),
+    onBack: (back) => backs.push(back),
     onMessage: (message) => messages.push(message),
     makeSocket: (url) => new PlayedSocket(url) as unknown as WebSocket,
   });
-  return { links, messages, socket };
+  return { links, messages, backs, socket };
 }
 const newest = (): PlayedSocket => PlayedSocket.made.at(-1) as PlayedSocket;
 
@@ -102,6 +104,59 @@ describe("a live socket", () => {
     expect(PlayedSocket.made.length).toBe(1);
     vi.advanceTimersByTime(2_000);
     expect(PlayedSocket.made.length).toBe(2);
+  });
+
+  it("hands out what was missed, in order and once, and says how much it was", () => {
+    const { links, messages, backs } = watch();
+    newest().opens();
+    newest().says("connection_status", null, { event: "snapshot", last_seq: 40 });
+    newest().ends(1006);
+    vi.advanceTimersByTime(600);
+    newest().opens();
+    newest().says("connection_status", null, { event: "snapshot", last_seq: 43 });
+    newest().says("connection_status", null, { event: "recovered", recovered: true, since: 40, last_seq: 43 });
+    expect(links.at(-1)).toMatchObject({ kind: "live", behind: 3 });
+    for (const seq of [41, 42, 42, 41, 43]) {
+      expect(backs).toEqual([]);
+      newest().says("training_metrics", seq);
+    }
+    expect(backs).toEqual([{ whole: true, messages: 3 }]);
+    expect(links.at(-1)).toMatchObject({ kind: "live", behind: 0 });
+    expect(messages.map((m) => m.seq).filter((seq) => seq !== null)).toEqual([41, 42, 43]);
+  });
+
+  it("says so when what was missed cannot be had, and goes on from there", () => {
+    const { messages, backs } = watch();
+    newest().opens();
+    newest().says("connection_status", null, { event: "snapshot", last_seq: 400 });
+    newest().ends(1012);
+    vi.advanceTimersByTime(600);
+    newest().opens();
+    // A store of another life, with fewer messages.
+    newest().says("connection_status", null, { event: "snapshot", last_seq: 7 });
+    newest().says("connection_status", null, { event: "recovered", recovered: false, since: 400, last_seq: 7 });
+    expect(backs).toEqual([{ whole: false, messages: 0 }]);
+    newest().says("training_metrics", 8);
+    expect(messages.at(-1)?.seq).toBe(8);
+  });
+
+  it("does not run at a server that takes it in and throws it out", () => {
+    const { links } = watch();
+    const waits: number[] = [];
+    for (let i = 0; i < 6; i += 1) {
+      newest().opens();
+      newest().says("connection_status", null, { event: "snapshot", last_seq: 1 });
+      newest().ends(4508);
+      const link = links.at(-1);
+      if (link?.kind === "away") waits.push(link.attempt);
+      vi.advanceTimersByTime(20_000);
+    }
+    expect(waits).toEqual([1, 2, 3, 4, 5, 6]);
+    newest().opens();
+    newest().says("connection_status", null, { event: "snapshot", last_seq: 1 });
+    vi.advanceTimersByTime(6_000);
+    newest().ends(1006);
+    expect(links.at(-1)).toMatchObject({ kind: "away", attempt: 1 });
   });
 
   it("notices a connection that went silent", () => {

@@ -40,7 +40,17 @@ export function socketAddress(sessionId: string): string {
   return url.href;
 }
 
-async function ask<T>(path: string, init: RequestInit = {}): Promise<T> {
+function unreachable(): ApiError {
+  return new ApiError(
+    0,
+    "unreachable",
+    "The server cannot be reached.",
+    "Is it still running? This page tries again by itself.",
+  );
+}
+
+/** The text of a good answer; everything else is thrown as what the server said of it. */
+async function reach(path: string, init: RequestInit): Promise<{ status: number; text: string }> {
   let response: Response;
   let text: string;
   try {
@@ -48,35 +58,36 @@ async function ask<T>(path: string, init: RequestInit = {}): Promise<T> {
     text = await response.text();
   } catch (cause) {
     if (cause instanceof DOMException && cause.name === "AbortError") throw cause;
-    throw new ApiError(
-      0,
-      "unreachable",
-      "The server cannot be reached.",
-      "Is it still running? This page tries again by itself.",
-    );
+    throw unreachable();
   }
-  let body: unknown = null;
+  const { status } = response;
+  if (response.ok) return { status, text };
+  const said = parsed(status, text) as Record<string, unknown> | null;
+  const words = (value: unknown): string => (typeof value === "string" ? value : "");
+  throw new ApiError(
+    status,
+    words(said?.error) || "error",
+    words(said?.message) || `The server answered ${status}.`,
+    words(said?.detail),
+  );
+}
+
+function parsed(status: number, text: string): unknown {
   try {
-    body = JSON.parse(text);
+    return JSON.parse(text);
   } catch {
     throw new ApiError(
-      response.status,
+      status,
       "not_json",
-      `The server answered ${response.status} with something that is not JSON.`,
+      `The server answered ${status} with something that is not JSON.`,
       "A proxy in between may have answered instead.",
     );
   }
-  if (!response.ok) {
-    const said = (body ?? {}) as Record<string, unknown>;
-    const words = (value: unknown): string => (typeof value === "string" ? value : "");
-    throw new ApiError(
-      response.status,
-      words(said.error) || "error",
-      words(said.message) || `The server answered ${response.status}.`,
-      words(said.detail),
-    );
-  }
-  return body as T;
+}
+
+async function ask<T>(path: string, init: RequestInit = {}): Promise<T> {
+  const { status, text } = await reach(path, init);
+  return parsed(status, text) as T;
 }
 
 function post<T>(path: string, body: unknown = {}): Promise<T> {
@@ -129,6 +140,34 @@ export function getSeries(
   if (query.from != null) params.set("from", String(query.from));
   if (query.to != null) params.set("to", String(query.to));
   return ask(`${sessionPath(id)}/series?${params}`, signal ? { signal } : {});
+}
+
+export type ExportFormat = "csv" | "ndjson" | "parquet";
+
+/** Part of a run, on an axis along which a file can be cut. */
+export interface Stretch {
+  readonly axis: "episode" | "time";
+  readonly from: number;
+  readonly to: number;
+}
+
+/** Where a file of everything reported, or of a stretch of it, is to be had. */
+export function exportAddress(id: string, format: ExportFormat, stretch: Stretch | null): string {
+  const params = new URLSearchParams({ format });
+  if (stretch?.axis === "episode") {
+    params.set("episode_from", String(Math.max(0, Math.ceil(stretch.from))));
+    params.set("episode_to", String(Math.max(0, Math.floor(stretch.to))));
+  } else if (stretch?.axis === "time") {
+    params.set("after", new Date(Math.floor(stretch.from * 1000)).toISOString());
+    params.set("before", new Date(Math.ceil(stretch.to * 1000)).toISOString());
+  }
+  return address(`${sessionPath(id)}/export?${params}`);
+}
+
+/** Asks for a file with nothing in it; an ApiError where files of this kind cannot be had. */
+export async function probeExport(id: string, format: ExportFormat, lastSeq: number): Promise<void> {
+  const params = new URLSearchParams({ format, since_seq: String(lastSeq) });
+  await reach(`${sessionPath(id)}/export?${params}`, { headers: { accept: "*/*" } });
 }
 
 /** A thing that happened, as the log has it. */

@@ -105,6 +105,8 @@ export interface Evaluation {
 
 /** What one training decided at one moment. */
 export interface Decision {
+  /** The session's counter; null for what never had one. */
+  readonly seq?: number | null;
   readonly timestamp?: string;
   readonly action_probabilities?: Readonly<Record<string, number>> | null;
   readonly state_values?: number | readonly number[] | null;

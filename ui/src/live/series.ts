@@ -20,6 +20,8 @@ export interface Columns {
   readonly last: Float64Array;
   /** 1 where a bucket holds a NaN or an infinity, else 0. */
   readonly broken: Uint8Array;
+  /** How many points are in all buckets together. */
+  readonly points: number;
 }
 
 type Wire = Readonly<Record<string, unknown>>;
@@ -55,6 +57,7 @@ export function columnsFrom(wire: Wire): Columns {
     broken: Uint8Array.from(mean, (v, i) =>
       (told !== null && (told[i] ?? 0) > 0) || !Number.isFinite(v) || !Number.isFinite(last[i]) ? 1 : 0,
     ),
+    points: typeof wire.points === "number" ? wire.points : length,
   };
 }
 
@@ -102,9 +105,16 @@ class Pen implements Drawn {
   }
 }
 
+/** What can be drawn under a name. */
+export interface Drawable {
+  get(name: string): { drawn(): Drawn; readonly lastValue: number };
+}
+
 /** One metric: the store's buckets, then live points. */
 export class Series {
   #base: Columns = EMPTY;
+  /** Everything up to this seq is in the store's buckets. */
+  #exactSeq = -1;
   readonly #tail: PointRing;
   #drawn: Drawn | null = null;
 
@@ -120,6 +130,12 @@ export class Series {
   /** x of the last bucket that came from the store, -Infinity without one. */
   get exactThrough(): number {
     return this.#base.x.at(-1) ?? -Infinity;
+  }
+
+  /** Points in each of the store's buckets, on average; 1 where every point is there by itself. */
+  get grain(): number {
+    const { points, x } = this.#base;
+    return x.length === 0 ? 1 : points / x.length;
   }
 
   /** Live points that wait for the store's answer. */
@@ -139,6 +155,7 @@ export class Series {
   /** Takes a whole answer, exact through `lastSeq`. */
   replace(columns: Columns, lastSeq: number): void {
     this.#base = columns;
+    this.#exactSeq = Math.max(this.#exactSeq, lastSeq);
     this.#tail.dropThrough(lastSeq);
     this.#drawn = null;
   }
@@ -165,20 +182,23 @@ export class Series {
         mean: after(base.mean, columns.mean, skip),
         last: after(base.last, columns.last, skip),
         broken,
+        points: base.points + columns.points - skip,
       },
       lastSeq,
     );
   }
 
+  /** Takes a live point; one that the store's buckets hold already is let pass. */
   append(seq: number, x: number, value: number): void {
+    if (seq <= this.#exactSeq) return;
     this.#tail.push(seq, x, value);
     this.#drawn = null;
   }
 
-  /** How much of the x axis one bucket from the store covers; 0 while there are too few to say. */
+  /** How much of the x axis one bucket from the store covers; 0 where they are single points. */
   #bucketWidth(): number {
     const x = this.#base.x;
-    if (x.length < 16) return 0;
+    if (x.length < 16 || this.grain <= 1) return 0;
     return ((x[x.length - 1] ?? 0) - (x[0] ?? 0)) / (x.length - 1);
   }
 
@@ -222,7 +242,7 @@ export class Series {
 }
 
 /** All series of one session on one x axis. */
-export class SeriesSet {
+export class SeriesSet implements Drawable {
   readonly series = new Map<string, Series>();
 
   get(name: string): Series {
@@ -232,6 +252,13 @@ export class SeriesSet {
       this.series.set(name, found);
     }
     return found;
+  }
+
+  /** The coarsest series, in points a bucket. */
+  get grain(): number {
+    let most = 1;
+    for (const series of this.series.values()) most = Math.max(most, series.grain);
+    return most;
   }
 
   /** The longest series, in buckets: what decides whether to ask for a coarser picture. */

@@ -17,7 +17,8 @@ export interface Envelope {
 
 export type Link =
   | { readonly kind: "connecting" }
-  | { readonly kind: "live"; readonly latencyMs: number | null }
+  /** `behind`: messages that were missed and are on their way. */
+  | { readonly kind: "live"; readonly latencyMs: number | null; readonly behind: number }
   /** Away for now; tries again by itself at `retryAt` (milliseconds of Date.now()). */
   | {
       readonly kind: "away";
@@ -29,12 +30,22 @@ export type Link =
   | { readonly kind: "refused"; readonly code: number; readonly reason: string }
   | { readonly kind: "closed" };
 
+/** How a connection came back. */
+export interface Back {
+  /** Nothing is missing: everything was handed out, in order and once. */
+  readonly whole: boolean;
+  /** How many messages were missed meanwhile. */
+  readonly messages: number;
+}
+
 export interface LiveSocketOptions {
   /** Address without a query, as `wss://example.org/ws/my_run`. */
   readonly url: string;
   readonly userName: string;
   readonly onMessage: (message: Envelope) => void;
   readonly onLink: (link: Link) => void;
+  /** Told once after every return, when what was missed is here or is known to be lost. */
+  readonly onBack?: (back: Back) => void;
   /** Start after this sequence number instead of with a snapshot only. */
   readonly since?: number;
   /** For tests: how sockets are made. */
@@ -45,6 +56,8 @@ export interface LiveSocketOptions {
 const FINAL_CODES = new Set([1002, 1003, 1007, 4400, 4401, 4403, 4404, 4409, 4410]);
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 15_000;
+/** A connection that lasts so long was a good one; the waits begin anew after it. */
+const LASTING_MS = 5_000;
 const PING_EVERY_MS = 10_000;
 const SILENCE_MS = 25_000;
 
@@ -77,16 +90,24 @@ export class LiveSocket {
   #retryTimer: ReturnType<typeof setTimeout> | undefined;
   #pingTimer: ReturnType<typeof setInterval> | undefined;
   #heardAt = 0;
+  #liveAt = 0;
+  /** The server asked not to come before; in milliseconds of Date.now(). */
+  #notBefore = 0;
+  #behind = 0;
+  #target: number | null = null;
   #pingSentAt = 0;
   #pingId = 0;
-  readonly #online = (): void => {
-    if (this.#link.kind === "away") this.#open();
+  /** The network is back, or somebody looks again: no reason to wait any longer. */
+  readonly #hurry = (): void => {
+    const hidden = globalThis.document?.hidden ?? false;
+    if (this.#link.kind === "away" && !hidden && Date.now() >= this.#notBefore) this.#open();
   };
 
   constructor(options: LiveSocketOptions) {
     this.#options = options;
     this.#since = options.since ?? null;
-    globalThis.addEventListener?.("online", this.#online);
+    globalThis.addEventListener?.("online", this.#hurry);
+    globalThis.document?.addEventListener("visibilitychange", this.#hurry);
     this.#open();
   }
 
@@ -104,7 +125,8 @@ export class LiveSocket {
 
   /** Leaves for good. */
   close(): void {
-    globalThis.removeEventListener?.("online", this.#online);
+    globalThis.removeEventListener?.("online", this.#hurry);
+    globalThis.document?.removeEventListener("visibilitychange", this.#hurry);
     clearTimeout(this.#retryTimer);
     this.#drop();
     this.#say({ kind: "closed" });
@@ -132,22 +154,54 @@ export class LiveSocket {
     this.#heardAt = performance.now();
     if (typeof raw !== "string") return; // pictures of the agent at play come as binary
     const message = JSON.parse(raw) as Envelope;
-    this.#attempt = 0;
-    if (message.type === "connection_status") {
-      if (message.data.event === "pong") {
-        this.#say({ kind: "live", latencyMs: performance.now() - this.#pingSentAt });
-        return;
-      }
-      if (this.#link.kind !== "live") this.#say({ kind: "live", latencyMs: null });
-      const last = message.data.last_seq;
-      if (message.data.event === "snapshot" && this.#since === null && typeof last === "number") {
-        this.#since = last;
-      }
-    }
-    if (message.seq !== null && (this.#since === null || message.seq > this.#since)) {
-      this.#since = message.seq;
-    }
+    if (message.type === "connection_status") this.#status(message.data);
+    if (message.type === "connection_status" && message.data.event === "pong") return;
+    if (message.seq !== null && this.#since !== null && message.seq <= this.#since) return;
+    if (message.seq !== null) this.#since = message.seq;
     this.#options.onMessage(message);
+    if (this.#target !== null && message.seq !== null) {
+      if (message.seq >= this.#target) this.#back({ whole: true, messages: this.#behind });
+    }
+  }
+
+  #status(data: Readonly<Record<string, unknown>>): void {
+    const last = typeof data.last_seq === "number" ? data.last_seq : null;
+    switch (data.event) {
+      case "pong":
+        this.#live(performance.now() - this.#pingSentAt);
+        return;
+      case "snapshot":
+        this.#liveAt = performance.now();
+        if (this.#link.kind !== "live") this.#live(null);
+        this.#since ??= last;
+        return;
+      case "recovered": {
+        const missed = Math.max(0, (last ?? 0) - (this.#since ?? 0));
+        if (data.recovered === false) {
+          // What is known ends here; a store of another life may well have fewer.
+          this.#since = last;
+          this.#back({ whole: false, messages: missed });
+        } else if (missed === 0) {
+          this.#back({ whole: true, messages: 0 });
+        } else {
+          this.#behind = missed;
+          this.#target = last;
+          this.#live(null);
+        }
+      }
+    }
+  }
+
+  #back(back: Back): void {
+    this.#behind = 0;
+    this.#target = null;
+    this.#live(null);
+    this.#options.onBack?.(back);
+  }
+
+  #live(latencyMs: number | null): void {
+    const known = this.#link.kind === "live" ? this.#link.latencyMs : null;
+    this.#say({ kind: "live", latencyMs: latencyMs ?? known, behind: this.#behind });
   }
 
   #ping(): void {
@@ -173,14 +227,19 @@ export class LiveSocket {
   }
 
   #comeBack(atLeastMs: number, why: string): void {
+    if (this.#liveAt > 0 && performance.now() - this.#liveAt >= LASTING_MS) this.#attempt = 0;
+    this.#liveAt = 0;
     this.#attempt += 1;
-    const wait = Math.max(atLeastMs, waitBefore(this.#attempt, Math.random()));
+    const wait = atLeastMs + waitBefore(this.#attempt, Math.random());
+    this.#notBefore = Date.now() + atLeastMs;
     this.#say({ kind: "away", attempt: this.#attempt, retryAt: Date.now() + wait, why });
     this.#retryTimer = setTimeout(() => this.#open(), wait);
   }
 
   #drop(): void {
     clearInterval(this.#pingTimer);
+    this.#behind = 0;
+    this.#target = null;
     const socket = this.#socket;
     this.#socket = null;
     if (socket === null) return;

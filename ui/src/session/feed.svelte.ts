@@ -10,7 +10,16 @@ import {
   socketAddress,
 } from "../api/server";
 import type { Axis, Decision, Metrics, Scenario, Session, Verb } from "../api/types";
-import { forgetFrame, LiveSocket, onNextFrame, SeriesSet, type Envelope, type Link } from "../live";
+import {
+  forgetFrame,
+  LiveSocket,
+  onNextFrame,
+  SeriesSet,
+  type Back,
+  type Drawable,
+  type Envelope,
+  type Link,
+} from "../live";
 import { Curves, type Range } from "./curves";
 import { eventFrom, type Happening } from "./happenings";
 
@@ -20,12 +29,18 @@ const KEEP_HAPPENINGS = 200;
 const DECISION_SPAN = 2000;
 const EVENT_SPAN = 100_000;
 const ASK_AGAIN_MS = 10_000;
+/** How long the page says that it has caught up. */
+const SAY_BACK_MS = 5_000;
+/** Codes after which the session is not there any more. */
+const GONE = new Set([4404, 4410]);
 
 export class SessionFeed {
   readonly id: string;
   session = $state.raw<Session | null>(null);
   latest = $state.raw<Metrics | null>(null);
   link = $state.raw<Link>({ kind: "connecting" });
+  /** How the connection came back, while that is news. */
+  back = $state.raw<Back | null>(null);
   problem = $state.raw<ApiError | null>(null);
   curvesProblem = $state.raw<ApiError | null>(null);
   scenario = $state.raw<Scenario | null>(null);
@@ -33,10 +48,14 @@ export class SessionFeed {
   /** The whole run, always current. */
   overview = $state.raw<SeriesSet>(new SeriesSet());
   /** What the charts draw: the whole run, or the stretch looked at. */
-  shown = $state.raw<SeriesSet>(new SeriesSet());
+  shown = $state.raw<Drawable>(new SeriesSet());
   loaded = $state(false);
   axis = $state<Axis>("episode");
   range = $state.raw<Range | null>(null);
+  /** A finer picture of the range is on its way. */
+  refining = $state(false);
+  /** Points behind each one drawn; 1 where every point is shown. */
+  grain = $state(1);
   /** Grows by one whenever the curves changed, at most once a frame. */
   version = $state(0);
   decisions = $state.raw<readonly Decision[]>([]);
@@ -53,8 +72,8 @@ export class SessionFeed {
   #nextHappenings: Happening[] = [];
   #askTimer: ReturnType<typeof setTimeout> | undefined;
   #everyTimer: ReturnType<typeof setInterval> | undefined;
+  #backTimer: ReturnType<typeof setTimeout> | undefined;
   #heard = 0;
-  #wasAway = false;
   #closed = false;
   readonly #draw = (): void => this.#take();
 
@@ -83,8 +102,9 @@ export class SessionFeed {
       onMessage: (message) => this.#receive(message),
       onLink: (link) => {
         this.link = link;
-        if (link.kind === "away") this.#wasAway = true;
+        if (link.kind === "refused" && GONE.has(link.code)) clearInterval(this.#everyTimer);
       },
+      onBack: (back) => this.#cameBack(back),
     });
     this.#everyTimer = setInterval(() => void this.refresh(), ASK_AGAIN_MS);
     void this.curves.load();
@@ -95,7 +115,9 @@ export class SessionFeed {
   async #past(session: Session): Promise<void> {
     try {
       const decisions = await getDecisions(this.id, session.last_seq, DECISION_SPAN);
-      this.decisions = [...decisions, ...this.decisions].slice(-KEEP_DECISIONS);
+      const through = decisions.at(-1)?.seq ?? -1;
+      const heard = this.decisions.filter((one) => (one.seq ?? 0) > through);
+      this.decisions = [...decisions, ...heard].slice(-KEEP_DECISIONS);
       const events = await getEvents(this.id, session.last_seq, EVENT_SPAN);
       const here = new Set(this.happenings.map((h) => h.key));
       const before = events
@@ -103,7 +125,9 @@ export class SessionFeed {
           eventFrom({ type: "training_status", session_id: this.id, seq, timestamp, data }),
         )
         .filter((h) => h !== null && !here.has(h.key)) as Happening[];
-      this.happenings = [...this.happenings, ...before.reverse()].slice(0, KEEP_HAPPENINGS);
+      this.happenings = [...this.happenings, ...before]
+        .sort((a, b) => Date.parse(b.at) - Date.parse(a.at))
+        .slice(0, KEEP_HAPPENINGS);
       if (session.config?.scenario) {
         // As it was when the training began, whatever has become of it since.
         this.scenario = session.config.scenario;
@@ -140,16 +164,17 @@ export class SessionFeed {
     switch (message.type) {
       case "connection_status":
         if (data.event === "snapshot") this.#snapshot(data);
-        if (data.recovered === false) void this.curves.load();
         return;
       case "training_metrics":
         this.#heard = Date.now();
         this.#nextLatest = data;
-        if (message.seq !== null) this.curves.append(message.seq, data);
+        if (message.seq !== null) {
+          this.curves.append(message.seq, { timestamp: message.timestamp, ...data });
+        }
         break;
       case "bot_decision":
         this.#heard = Date.now();
-        this.#nextDecisions.push(data as Decision);
+        this.#nextDecisions.push({ ...data, seq: message.seq } as Decision);
         break;
       case "training_status": {
         const happening = eventFrom(message);
@@ -168,12 +193,23 @@ export class SessionFeed {
     if (typeof data.latest === "object" && data.latest !== null) {
       this.latest = data.latest as Metrics;
     }
-    // After a gap the server replays what it still has; the store closes the rest exactly.
-    if (this.#wasAway) {
-      this.#wasAway = false;
+    // It may have been the server that was away when the page was opened.
+    if (!this.curves.loaded && this.curvesProblem !== null) void this.curves.load();
+  }
+
+  #cameBack(back: Back): void {
+    if (back.whole) {
+      // Live messages may have been thinned out; the store closes what they left exactly.
       this.curves.repairSoon();
-      this.#refreshSoon();
+    } else {
+      void this.curves.load();
+      if (this.session !== null) void this.#past(this.session);
     }
+    this.#refreshSoon();
+    if (back.whole && back.messages === 0) return;
+    this.back = back;
+    clearTimeout(this.#backTimer);
+    this.#backTimer = setTimeout(() => (this.back = null), SAY_BACK_MS);
   }
 
   #take(): void {
@@ -201,6 +237,8 @@ export class SessionFeed {
     this.range = this.curves.range;
     this.overview = this.curves.overview;
     this.shown = this.curves.shown;
+    this.refining = this.curves.refining;
+    this.grain = this.curves.grain;
     if (this.names.length !== this.curves.names.length) this.names = this.curves.names;
     this.version += 1;
   }
@@ -226,6 +264,7 @@ export class SessionFeed {
     this.#closed = true;
     clearTimeout(this.#askTimer);
     clearInterval(this.#everyTimer);
+    clearTimeout(this.#backTimer);
     forgetFrame(this.#draw);
     this.#socket?.close();
     this.curves.close();

@@ -3,7 +3,7 @@
 import uPlot from "uplot";
 import type { Axis } from "../api/types";
 import { faded, token } from "../look/hues";
-import type { SeriesSet } from "../live";
+import type { Drawable } from "../live";
 import { short } from "../words/numbers";
 import type { Group, Line } from "./grouping";
 import { clockTicks, linearTicks, logTicks, symlogTicks } from "./ticks";
@@ -17,15 +17,24 @@ const BACKDROPS_UP_TO = 3;
 /** Series per line: raw, band top, band bottom, smoothed line. */
 const PER_LINE = 4;
 
+/** A bucket whose extreme lies far outside what the rest of its curve does. */
+export interface Spike {
+  readonly x: number;
+  readonly mean: number;
+  readonly extreme: number;
+  readonly line: Line;
+}
+
 export interface Plotted {
   readonly data: uPlot.AlignedData;
-  /** Limits for left and right axis: all lines whole, extremes up to their outermost hundredth. */
+  /** Limits for left and right axis: all lines and extremes, spikes perhaps left out. */
   readonly left: readonly [number, number];
   readonly right: readonly [number, number];
   /** Whether every drawn value is above zero, as a logarithm needs. */
   readonly positive: boolean;
   /** x of values that are NaN or infinite. */
   readonly broken: readonly number[];
+  readonly spikes: readonly Spike[];
 }
 
 function same(a: readonly number[], b: readonly number[]): boolean {
@@ -40,52 +49,65 @@ function gaps(values: readonly number[]): Column {
   return values.map((v) => (Number.isFinite(v) ? v : null));
 }
 
+/** So much of a curve's own height an extreme must lie outside of it to be called a spike. */
+const SPIKE = 0.5;
+
+/** What lies between the outermost hundredths, and half as much again on each side. */
+function fences(low: Column, high: Column): [number, number] {
+  const lows = low.filter((v) => typeof v === "number").sort((a, b) => a - b);
+  const highs = high.filter((v) => typeof v === "number").sort((a, b) => a - b);
+  const bottom = lows[Math.floor(lows.length * 0.01)] ?? -Infinity;
+  const top = highs[Math.ceil(highs.length * 0.99) - 1] ?? Infinity;
+  const room = (top - bottom) * SPIKE;
+  return [bottom - room, top + room];
+}
+
 class Limits {
-  readonly #whole: number[] = [];
-  readonly #trimmed: number[] = [];
   #low = Infinity;
   #high = -Infinity;
 
-  line(values: Column): void {
+  take(values: Column, within: readonly [number, number] = [-Infinity, Infinity]): void {
     for (const v of values) {
-      if (v === null || v === undefined) continue;
+      if (v === null || v === undefined || v < within[0] || v > within[1]) continue;
       if (v < this.#low) this.#low = v;
       if (v > this.#high) this.#high = v;
     }
   }
 
-  extremes(low: Column, high: Column): void {
-    for (const v of low) if (typeof v === "number") this.#trimmed.push(v);
-    for (const v of high) if (typeof v === "number") this.#whole.push(v);
-  }
-
   result(): [number, number] {
-    let low = this.#low;
-    let high = this.#high;
-    if (this.#trimmed.length > 0) {
-      this.#trimmed.sort((a, b) => a - b);
-      this.#whole.sort((a, b) => a - b);
-      low = Math.min(low, this.#trimmed[Math.floor(this.#trimmed.length * 0.01)] ?? low);
-      high = Math.max(high, this.#whole[Math.ceil(this.#whole.length * 0.99) - 1] ?? high);
-    }
-    return [low, high];
+    return [this.#low, this.#high];
   }
 }
 
-/** Everything one card draws. */
+/**
+ * Everything one card draws.
+ *
+ * @param range what is looked at, null for the whole run.
+ * @param toSpikes whether the axis reaches to the last spike; else those are marked at its edge, and
+ *   do not press everything else flat.
+ */
 export function plotted(
   group: Group,
-  set: SeriesSet,
+  set: Drawable,
   smoothing: number,
   width: number,
-  withRange: readonly [number, number] | null,
+  range: readonly [number, number] | null,
+  toSpikes: boolean,
 ): Plotted {
   const backdrops = group.lines.length <= BACKDROPS_UP_TO;
   const tables: { x: readonly number[]; columns: Column[] }[] = [];
   const left = new Limits();
   const right = new Limits();
   const broken: number[] = [];
+  const spikes: Spike[] = [];
   let positive = true;
+  const inside = (x: readonly number[], values: Column): Column =>
+    range === null
+      ? values
+      : values.map((v, i) => {
+          const at = x[i] ?? NaN;
+          return at >= range[0] && at <= range[1] ? v : null;
+        });
   for (const line of group.lines) {
     const own = set.get(line.name).drawn();
     const behind = backdrops ? set.get(line.backdrop).drawn() : null;
@@ -93,19 +115,24 @@ export function plotted(
     const main = gaps(smoothed(own.x, own.mean, amount, width));
     broken.push(...own.broken);
     const limits = line.right ? right : left;
-    const inside = (x: readonly number[], values: Column): Column =>
-      withRange === null
-        ? values
-        : values.map((v, i) => {
-            const at = x[i] ?? NaN;
-            return at >= withRange[0] && at <= withRange[1] ? v : null;
-          });
-    limits.line(inside(own.x, main));
+    limits.take(inside(own.x, main));
     if (main.some((v) => v !== null && v !== undefined && v <= 0)) positive = false;
     if (behind !== null) {
       const low = gaps(behind.min);
       const high = gaps(behind.max);
-      limits.extremes(inside(behind.x, low), inside(behind.x, high));
+      const lows = inside(behind.x, low);
+      const highs = inside(behind.x, high);
+      const usual = fences(lows, highs);
+      limits.take(lows, toSpikes ? undefined : usual);
+      limits.take(highs, toSpikes ? undefined : usual);
+      const spike = (x: number, mean: number, extreme: Column[number]): void => {
+        if (typeof extreme !== "number" || (extreme >= usual[0] && extreme <= usual[1])) return;
+        spikes.push({ x, mean: Number.isFinite(mean) ? mean : extreme, extreme, line });
+      };
+      behind.x.forEach((x, i) => {
+        spike(x, behind.mean[i] ?? NaN, lows[i]);
+        spike(x, behind.mean[i] ?? NaN, highs[i]);
+      });
       if (low.some((v) => v !== null && v !== undefined && v <= 0)) positive = false;
       const raw = amount > 0 || line.backdrop !== line.name ? gaps(behind.mean) : [];
       const empty: Column = new Array<null>(behind.x.length).fill(null);
@@ -119,7 +146,7 @@ export function plotted(
   const data = tables.every((t) => same(t.x, first))
     ? ([first, ...tables.flatMap((t) => t.columns)] as uPlot.AlignedData)
     : uPlot.join(tables.map((t) => [t.x, ...t.columns] as uPlot.AlignedData));
-  return { data, left: left.result(), right: right.result(), positive, broken };
+  return { data, left: left.result(), right: right.result(), positive, broken, spikes };
 }
 
 function padded(low: number, high: number, zero: boolean): [number, number] {
@@ -141,11 +168,10 @@ export interface Drawing {
   readonly positive: boolean;
   /** The present limits; read at every redraw. */
   readonly limits: () => Plotted;
-  readonly broken: () => readonly number[];
   readonly onZoom: (from: number, to: number) => void;
   readonly onReset: () => void;
-  /** Index of the bucket under the pointer, null when it has left. */
-  readonly onHover: (index: number | null) => void;
+  /** The pointer moved or left. */
+  readonly onHover: () => void;
 }
 
 const FONT = '11px "JetBrains Mono Variable", ui-monospace, monospace';
@@ -155,7 +181,12 @@ function seriesOf(line: Line): uPlot.Series[] {
   const scale = line.right ? "right" : "y";
   const hidden = { scale, points: { show: false }, spanGaps: false };
   return [
-    { ...hidden, stroke: () => faded(hue(), 0.22), width: 1 },
+    {
+      ...hidden,
+      stroke: () => faded(hue(), 0.22),
+      width: 1,
+      points: { show: apart, size: 4, stroke: () => faded(hue(), 0.65), fill: () => token("surface") },
+    },
     { ...hidden, width: 0 },
     { ...hidden, width: 0 },
     {
@@ -163,19 +194,41 @@ function seriesOf(line: Line): uPlot.Series[] {
       stroke: hue,
       width: 1.8,
       ...(line.dash ? { dash: [6, 4] } : {}),
-      points: { show: loneliness, size: 5, stroke: hue, fill: hue },
+      points: {
+        show: (u, i) => alone(u, i) || (!isDrawn(u, i - PER_LINE + 1) && apart(u, i)),
+        size: 5,
+        stroke: hue,
+        fill: hue,
+      },
     },
   ];
 }
 
+function isDrawn(u: uPlot, seriesIndex: number): boolean {
+  return (u.data[seriesIndex] ?? []).some((v) => typeof v === "number");
+}
+
 /** A single value has no line; a dot shows it. */
-function loneliness(u: uPlot, seriesIndex: number): boolean {
+function alone(u: uPlot, seriesIndex: number): boolean {
   let seen = 0;
   for (const v of u.data[seriesIndex] ?? []) {
     if (typeof v === "number") seen += 1;
     if (seen > 1) return false;
   }
   return seen === 1;
+}
+
+/** Pixels between values from which on each gets a dot. */
+const APART_PX = 9;
+
+/** Looked at closely, a curve is single values; dots show where they are. */
+function apart(u: uPlot, seriesIndex: number): boolean {
+  const [from, to] = u.series[0]?.idxs ?? [0, 0];
+  let seen = 0;
+  for (const v of (u.data[seriesIndex] ?? []).slice(from, to + 1)) {
+    if (typeof v === "number") seen += 1;
+  }
+  return seen > 0 && seen * APART_PX <= u.bbox.width / devicePixelRatio;
 }
 
 function yScale(drawing: Drawing, side: "left" | "right"): uPlot.Scale {
@@ -220,7 +273,7 @@ export function options(drawing: Drawing, width: number, height: number): uPlot.
   return {
     width,
     height,
-    padding: [8, hasRight ? 0 : 8, 0, 0],
+    padding: [8, hasRight ? 0 : 16, 0, 0],
     legend: { show: false },
     scales: {
       x: { time: drawing.axis === "time" },
@@ -261,6 +314,11 @@ export function options(drawing: Drawing, width: number, height: number): uPlot.
           drawing.onReset();
           return null;
         },
+        // With shift the chart is moved, not selected from.
+        mousedown: (_u, _target, handler) => (event: MouseEvent) => {
+          if (!event.shiftKey) handler(event);
+          return null;
+        },
       },
     },
     hooks: {
@@ -272,10 +330,53 @@ export function options(drawing: Drawing, width: number, height: number): uPlot.
           u.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
         },
       ],
-      setCursor: [(u) => drawing.onHover(u.cursor.idx ?? null)],
-      draw: [(u) => markBroken(u, drawing.broken())],
+      setCursor: [() => drawing.onHover()],
+      draw: [
+        (u) => {
+          markSpikes(u, drawing.limits().spikes);
+          markBroken(u, drawing.limits().broken);
+        },
+      ],
     },
   };
+}
+
+const MARK_PX = 4;
+
+/** Spikes: a line out to the extreme, and a mark at the edge where that lies beyond it. */
+function markSpikes(u: uPlot, spikes: readonly Spike[]): void {
+  if (spikes.length === 0) return;
+  const { ctx, bbox } = u;
+  const size = MARK_PX * devicePixelRatio;
+  const bottom = bbox.top + bbox.height;
+  ctx.save();
+  ctx.lineWidth = devicePixelRatio;
+  for (const { x, mean, extreme, line } of spikes) {
+    const px = Math.round(u.valToPos(x, "x", true)) + 0.5;
+    if (px < bbox.left || px > bbox.left + bbox.width) continue;
+    const scale = line.right ? "right" : "y";
+    const y = (value: number): number => {
+      const at = u.valToPos(value, scale, true);
+      return Number.isFinite(at) ? at : extreme > mean ? bbox.top : bottom;
+    };
+    const end = y(extreme);
+    const hue = token(`s${line.hue}`);
+    ctx.strokeStyle = faded(hue, 0.45);
+    ctx.fillStyle = hue;
+    ctx.beginPath();
+    ctx.moveTo(px, Math.min(bottom, Math.max(bbox.top, y(mean))));
+    ctx.lineTo(px, Math.min(bottom, Math.max(bbox.top, end)));
+    ctx.stroke();
+    if (end >= bbox.top && end <= bottom) continue;
+    const edge = end < bbox.top ? bbox.top : bottom;
+    const inwards = end < bbox.top ? size : -size;
+    ctx.beginPath();
+    ctx.moveTo(px, edge);
+    ctx.lineTo(px - size * 0.8, edge + inwards * 1.4);
+    ctx.lineTo(px + size * 0.8, edge + inwards * 1.4);
+    ctx.fill();
+  }
+  ctx.restore();
 }
 
 /** NaN and infinite values: a mark on the floor where the line is missing. */

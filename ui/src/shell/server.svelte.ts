@@ -2,7 +2,7 @@
 
 import { ApiError, serverStatus } from "../api/server";
 import type { Setup } from "../api/types";
-import type { Link } from "../live";
+import type { Back, Link } from "../live";
 
 const CALM_MS = 30_000;
 const KEEN_MS = 3_000;
@@ -13,6 +13,8 @@ class ServerState {
   reachable = $state<boolean | null>(null);
   /** The live connection of the page in view, null where it has none. */
   link = $state.raw<Link | null>(null);
+  /** How that connection came back, while that is news. */
+  back = $state.raw<Back | null>(null);
   /** Now, in milliseconds, once a second: what ages are reckoned from. */
   now = $state(Date.now());
   #timer: ReturnType<typeof setTimeout> | undefined;

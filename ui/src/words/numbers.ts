@@ -28,6 +28,13 @@ export function plain(value: number, digits?: number): string {
   return sign + size.toExponential(1).replace("e-", "e−");
 }
 
+/** A number with all that is known of it, up to seven digits. */
+export function exact(value: number): string {
+  const size = Math.abs(value);
+  if (!Number.isFinite(value) || size === 0 || size < 1e-4 || size >= 1e9) return plain(value);
+  return (value < 0 ? "−" : "") + grouped(String(Number(size.toPrecision(7))));
+}
+
 /** A whole number with spaces between thousands. */
 export function whole(value: number): string {
   return plain(Math.round(value), 0);
