@@ -44,7 +44,6 @@ class Chart:
         self.card = card(page, title)
         self.legend = self.card.get_by_role("list")
         self._page = page
-        self._area = self.card.locator(".u-over")
 
     @property
     def points(self) -> int:
@@ -56,11 +55,22 @@ class Chart:
         expect(self.card.get_by_role("img")).to_have_attribute("data-points", str(count))
 
     def at(self, share: float) -> tuple[float, float]:
-        """Where the page has the point at `share` (0 to 1) of the chart's width."""
-        self._area.scroll_into_view_if_needed()
-        box = self._area.bounding_box()
-        assert box is not None
-        return box["x"] + box["width"] * share, box["y"] + box["height"] / 2
+        """Where the page has the point at `share` (0 to 1) of the chart's width.
+
+        Waits a few frames first, until what was asked for is drawn.
+        """
+        x, y, width, height = self.card.evaluate(
+            """async card => {
+                const frame = () => new Promise(requestAnimationFrame);
+                await frame(); await frame(); await frame();
+                const area = card.querySelector(".u-over");
+                const top = area.getBoundingClientRect().top;
+                if (top < 0 || top > innerHeight - 200) area.scrollIntoView({ block: "center" });
+                const { x, y, width, height } = area.getBoundingClientRect();
+                return [x, y, width, height];
+            }"""
+        )
+        return x + width * share, y + height / 2
 
     def point_at(self, share: float) -> None:
         """Hold the pointer there."""
@@ -70,9 +80,10 @@ class Chart:
         """Drag from one share of the width to another, perhaps with a key held."""
         if key:
             self._page.keyboard.down(key)
-        self.point_at(start)
+        from_, to = self.at(start), self.at(end)
+        self._page.mouse.move(*from_)
         self._page.mouse.down()
-        self._page.mouse.move(*self.at(end), steps=4)
+        self._page.mouse.move(*to, steps=4)
         self._page.mouse.up()
         if key:
             self._page.keyboard.up(key)
