@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { Lens, nearest } from "../src/live/lens";
+import { clipped, Lens, nearest } from "../src/live/lens";
 import { columnsFrom, Series, SeriesSet } from "../src/live/series";
 
 function wire(rows: readonly [x: number, seq: number, value: number | string][]) {
@@ -119,6 +119,14 @@ describe("a lens", () => {
     expect(lens.get("reward").drawn()).toBe(before);
     fine.get("reward").append(41, 22, 5);
     expect(lens.get("reward").drawn().x).toContain(22);
+  });
+
+  it("cuts what is not looked at, but for the points to which lines lead", () => {
+    const all = coarse.get("reward").drawn();
+    expect(clipped(all, 15, 25).x).toEqual([10, 20, 30]);
+    expect(clipped(all, 20, 20).x).toEqual([10, 20, 30]);
+    expect(clipped(all, -5, 99)).toBe(all);
+    expect(clipped(all, 35, 99).mean).toEqual([3, 4]);
   });
 
   it("finds the nearest", () => {

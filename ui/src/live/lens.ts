@@ -23,6 +23,20 @@ export function nearest(x: readonly number[], at: number): number {
   return at - (x[after - 1] ?? NaN) <= (x[after] ?? NaN) - at ? after - 1 : after;
 }
 
+/** The part from `from` to `to`, with the next point on each side, to which lines lead. */
+export function clipped(drawn: Drawn, from: number, to: number): Drawn {
+  const first = Math.max(0, beyond(drawn.x, from, true) - 1);
+  const end = beyond(drawn.x, to, false) + 1;
+  if (first === 0 && end >= drawn.x.length) return drawn;
+  return {
+    x: drawn.x.slice(first, end),
+    mean: drawn.mean.slice(first, end),
+    min: drawn.min.slice(first, end),
+    max: drawn.max.slice(first, end),
+    broken: drawn.broken,
+  };
+}
+
 function spliced(coarse: Drawn, fine: Drawn, from: number, to: number): Drawn {
   const before = beyond(coarse.x, from, true);
   const behind = beyond(coarse.x, to, false);

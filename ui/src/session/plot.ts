@@ -3,10 +3,11 @@
 import uPlot from "uplot";
 import type { Axis } from "../api/types";
 import { faded, token } from "../look/hues";
-import type { Drawable } from "../live";
+import { clipped, type Drawable, type Drawn } from "../live";
 import { short } from "../words/numbers";
 import type { Group, Line } from "./grouping";
 import { clockTicks, linearTicks, logTicks, symlogTicks } from "./ticks";
+import { markBroken, markSpikes, type Spike } from "./marks";
 import { smoothed } from "./smoothing";
 
 type Column = (number | null | undefined)[];
@@ -16,14 +17,6 @@ const BACKDROPS_UP_TO = 3;
 
 /** Series per line: raw, band top, band bottom, smoothed line. */
 const PER_LINE = 4;
-
-/** A bucket whose extreme lies far outside what the rest of its curve does. */
-export interface Spike {
-  readonly x: number;
-  readonly mean: number;
-  readonly extreme: number;
-  readonly line: Line;
-}
 
 export interface Plotted {
   readonly data: uPlot.AlignedData;
@@ -108,37 +101,45 @@ export function plotted(
           const at = x[i] ?? NaN;
           return at >= range[0] && at <= range[1] ? v : null;
         });
+  // What lies beside is not drawn, but half a width to the left a smoothed line begins.
+  const part = (name: string): Drawn => {
+    const drawn = set.get(name).drawn();
+    return range === null ? drawn : clipped(drawn, range[0] - width / 2, range[1]);
+  };
   for (const line of group.lines) {
-    const own = set.get(line.name).drawn();
-    const behind = backdrops ? set.get(line.backdrop).drawn() : null;
+    const own = part(line.name);
+    const behind = line.backdrop === line.name ? own : part(line.backdrop);
     const amount = line.exact ? 0 : smoothing;
     const main = gaps(smoothed(own.x, own.mean, amount, width));
     broken.push(...own.broken);
     const limits = line.right ? right : left;
     limits.take(inside(own.x, main));
     if (main.some((v) => v !== null && v !== undefined && v <= 0)) positive = false;
-    if (behind !== null) {
-      const low = gaps(behind.min);
-      const high = gaps(behind.max);
-      const lows = inside(behind.x, low);
-      const highs = inside(behind.x, high);
-      const usual = fences(lows, highs);
+    const low = gaps(behind.min);
+    const high = gaps(behind.max);
+    const lows = inside(behind.x, low);
+    const highs = inside(behind.x, high);
+    const usual = fences(lows, highs);
+    if (backdrops || toSpikes) {
       limits.take(lows, toSpikes ? undefined : usual);
       limits.take(highs, toSpikes ? undefined : usual);
-      const spike = (x: number, mean: number, extreme: Column[number]): void => {
-        if (typeof extreme !== "number" || (extreme >= usual[0] && extreme <= usual[1])) return;
-        spikes.push({ x, mean: Number.isFinite(mean) ? mean : extreme, extreme, line });
-      };
-      behind.x.forEach((x, i) => {
-        spike(x, behind.mean[i] ?? NaN, lows[i]);
-        spike(x, behind.mean[i] ?? NaN, highs[i]);
-      });
+    }
+    // Marked on every card: a spike must not vanish where there is no room for bands.
+    const spike = (x: number, mean: number, extreme: Column[number]): void => {
+      if (typeof extreme !== "number" || (extreme >= usual[0] && extreme <= usual[1])) return;
+      spikes.push({ x, mean: Number.isFinite(mean) ? mean : extreme, extreme, line });
+    };
+    behind.x.forEach((x, i) => {
+      spike(x, behind.mean[i] ?? NaN, lows[i]);
+      spike(x, behind.mean[i] ?? NaN, highs[i]);
+    });
+    const empty = new Array<null>(behind.x.length).fill(null);
+    if (backdrops) {
       if (low.some((v) => v !== null && v !== undefined && v <= 0)) positive = false;
-      const raw = amount > 0 || line.backdrop !== line.name ? gaps(behind.mean) : [];
-      const empty: Column = new Array<null>(behind.x.length).fill(null);
-      tables.push({ x: behind.x, columns: [raw.length > 0 ? raw : empty, high, low] });
+      const raw = amount > 0 || line.backdrop !== line.name ? gaps(behind.mean) : empty;
+      tables.push({ x: behind.x, columns: [raw, high, low] });
     } else {
-      tables.push({ x: own.x, columns: [[], [], []].map(() => new Array<null>(own.x.length).fill(null)) });
+      tables.push({ x: behind.x, columns: [empty, empty, empty] });
     }
     tables.push({ x: own.x, columns: [main] });
   }
@@ -339,61 +340,4 @@ export function options(drawing: Drawing, width: number, height: number): uPlot.
       ],
     },
   };
-}
-
-const MARK_PX = 4;
-
-/** Spikes: a line out to the extreme, and a mark at the edge where that lies beyond it. */
-function markSpikes(u: uPlot, spikes: readonly Spike[]): void {
-  if (spikes.length === 0) return;
-  const { ctx, bbox } = u;
-  const size = MARK_PX * devicePixelRatio;
-  const bottom = bbox.top + bbox.height;
-  ctx.save();
-  ctx.lineWidth = devicePixelRatio;
-  for (const { x, mean, extreme, line } of spikes) {
-    const px = Math.round(u.valToPos(x, "x", true)) + 0.5;
-    if (px < bbox.left || px > bbox.left + bbox.width) continue;
-    const scale = line.right ? "right" : "y";
-    const y = (value: number): number => {
-      const at = u.valToPos(value, scale, true);
-      return Number.isFinite(at) ? at : extreme > mean ? bbox.top : bottom;
-    };
-    const end = y(extreme);
-    const hue = token(`s${line.hue}`);
-    ctx.strokeStyle = faded(hue, 0.45);
-    ctx.fillStyle = hue;
-    ctx.beginPath();
-    ctx.moveTo(px, Math.min(bottom, Math.max(bbox.top, y(mean))));
-    ctx.lineTo(px, Math.min(bottom, Math.max(bbox.top, end)));
-    ctx.stroke();
-    if (end >= bbox.top && end <= bottom) continue;
-    const edge = end < bbox.top ? bbox.top : bottom;
-    const inwards = end < bbox.top ? size : -size;
-    ctx.beginPath();
-    ctx.moveTo(px, edge);
-    ctx.lineTo(px - size * 0.8, edge + inwards * 1.4);
-    ctx.lineTo(px + size * 0.8, edge + inwards * 1.4);
-    ctx.fill();
-  }
-  ctx.restore();
-}
-
-/** NaN and infinite values: a mark on the floor where the line is missing. */
-function markBroken(u: uPlot, at: readonly number[]): void {
-  if (at.length === 0) return;
-  const { ctx, bbox } = u;
-  ctx.save();
-  ctx.fillStyle = token("bad");
-  for (const x of at) {
-    const px = u.valToPos(x, "x", true);
-    if (px < bbox.left || px > bbox.left + bbox.width) continue;
-    ctx.fillRect(px - 1, bbox.top + bbox.height - 6, 2, 6);
-  }
-  ctx.restore();
-}
-
-/** Which of a card's data columns is the smoothed line number `i`. */
-export function lineColumn(i: number): number {
-  return i * PER_LINE + PER_LINE;
 }
