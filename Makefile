@@ -70,4 +70,4 @@ imports:
 	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
 
 unit:
-	@$(BIN)/python -m pytest -q -n auto --maxprocesses 4 -m "not slow and not postgres" tests/unit tests/conformance
+	@$(BIN)/python -m pytest -q -n auto --maxprocesses 4 -m "not slow" tests/unit

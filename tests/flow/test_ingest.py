@@ -373,11 +373,9 @@ async def test_a_reporter_that_leaves_without_waiting_has_reported_all_the_same(
 
 
 @pytest.mark.parametrize("way", PATHS)
-async def test_one_who_reads_no_answers_is_let_go(
-    make_house: MakeHouse, monkeypatch: pytest.MonkeyPatch, way: str
-) -> None:
-    monkeypatch.setattr("grandstand.web.reporter.DEAF_SECONDS", 0.5)
+async def test_one_who_reads_no_answers_is_let_go(make_house: MakeHouse, way: str) -> None:
     house = await make_house()
+    house.assembly.hub.stale_seconds = 0.5
     async with listening(house, PATHS[way]):
         await house.open_session()
         host, port = house.url.removeprefix("http://").split(":")

@@ -43,7 +43,8 @@ class Hub:
 
     Attributes:
         connections: how many there are.
-        stale_seconds: as given; holds for stands made from now on.
+        stale_seconds: as given; holds for stands made from now on, and for reporters that leave
+            what they are told unread.
     """
 
     def __init__(

@@ -11,6 +11,7 @@ from grandstand.model.session import Status
 from grandstand.model.telemetry import STATUS, Batch
 from grandstand.service.access import Grant
 from grandstand.service.ledger import Ledger, Unit
+from grandstand.store import jobs
 from grandstand.store import sessions as session_rows
 from grandstand.store.log import Append
 
@@ -67,6 +68,10 @@ class Telemetry:
                 lambda connection: session_rows.get(connection, session_id)
             )
             self._ledger.bus.publish(Changed(session))
+            if grant.attempt is not None and any(
+                r.type == STATUS and r.value["event"] == "checkpoint" for r in appended.records
+            ):
+                await self._ledger.write(lambda unit: _note_checkpoint(unit, session_id))
         return Receipt(
             sum(r.count for r in appended.records),
             appended.last_seq,
@@ -88,6 +93,17 @@ class Telemetry:
                 )
             changes["status"] = told
         return changes
+
+
+def _note_checkpoint(unit: Unit, session_id: str) -> None:
+    """A worker took a checkpoint: what asked for one is answered, if the session is still there."""
+    if session_rows.find(unit.connection, session_id) is None:
+        return
+    row = session_rows.row_of(unit.connection, session_id)
+    session_rows.change(unit.connection, row.pk, {"checkpoint_requested": False})
+    if (job := jobs.of_session(unit.connection, row.pk)) is not None and job.failures:
+        # It got further than the last time it failed: the count starts anew.
+        jobs.change(unit.connection, job.id, failures=0)
 
 
 def _tell_return(unit: Unit, session_id: str) -> None:

@@ -375,22 +375,6 @@ class Training:
             "heartbeat_seconds": self._heartbeat,
         }
 
-    async def checkpoint_taken(self, session_id: str) -> None:
-        """Note that a checkpoint asked for was taken.
-
-        Raises:
-            NotFound: no such session.
-        """
-
-        def work(unit: Unit) -> None:
-            row = rows.row_of(unit.connection, session_id)
-            rows.change(unit.connection, row.pk, {"checkpoint_requested": False})
-            if (job := jobs.of_session(unit.connection, row.pk)) is not None and job.failures:
-                # It got further than the last time it failed: the count starts anew.
-                jobs.change(unit.connection, job.id, failures=0)
-
-        await self._ledger.write(work)
-
     async def finish(
         self,
         session_id: str,

@@ -14,6 +14,7 @@ from __future__ import annotations
 import struct
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -42,9 +43,21 @@ X_LEAST, X_GREATEST, X_LAST = range(3)
 INT_ROWS: Final = 2 + 3 * len(AXES)
 FLOAT_ROWS: Final = 4
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _HEADER: Final = struct.Struct("<BBBxI")
 _VERSION: Final = 1
 _LEVEL: Final = 1
+
+
+def micros(moment: datetime) -> int:
+    """A moment (a naive one is UTC) as the time axis counts: microseconds since 1970."""
+    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    return (aware - _EPOCH) // datetime.resolution
+
+
+def moment_of(micros: int) -> datetime:
+    """The moment, UTC, of so many microseconds since 1970."""
+    return _EPOCH + micros * datetime.resolution
 
 
 def axis_row(axis: str, of: int) -> int:

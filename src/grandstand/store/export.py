@@ -11,7 +11,6 @@ few megabytes of it at most, and a client that stops reading stops the reading.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final, Literal, TypeAlias
 
@@ -21,7 +20,7 @@ from sqlalchemy import Connection
 from grandstand.errors import ValidationFailed
 from grandstand.model.telemetry import DECISION, METRICS, RECORD_TYPES, encode, envelope_line
 from grandstand.store.blocks import segments
-from grandstand.store.cells import AXES
+from grandstand.store.cells import AXES, micros
 from grandstand.store.database import Database
 from grandstand.store.history import Sieve, item_of, last_seq, records
 from grandstand.store.points import Column, Stretch
@@ -148,7 +147,7 @@ def _sifted(stretch: Stretch, sieve: Sieve) -> Stretch:
     for axis, least, greatest in (
         ("seq", sieve.since_seq + 1, sieve.until_seq),
         ("episode", sieve.episode_from, sieve.episode_to),
-        ("time", _micros(sieve.after), _micros(sieve.before)),
+        ("time", sieve.after and micros(sieve.after), sieve.before and micros(sieve.before)),
     ):
         x = stretch.x[AXES.index(axis)]
         if least is not None:
@@ -190,7 +189,7 @@ async def _decisions(
 def _decision_column(head: Head, items: Sequence[dict[str, Any]]) -> Cells:
     values = [item.get(head.name) for item in items]
     if head.kind == "time":
-        return Cells(np.array([_micros(value) for value in values], np.int64))
+        return Cells(np.array([micros(item[head.name]) for item in items], np.int64))
     if head.kind == "text":
         plain = [v if v is None or isinstance(v, str) else encode(v).decode() for v in values]
         return text_of(plain)
@@ -234,13 +233,5 @@ def _metric_head(name: str) -> Head:
     return Head(f"extra.{name}" if name in taken else name, "int" if name in WHOLE else "float")
 
 
-def _micros(moment: datetime | None) -> int | None:
-    if moment is None:
-        return None
-    return (moment.astimezone(UTC) - _EPOCH) // _MICROSECOND
-
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = datetime.resolution
 EVERYTHING: Final = frozenset(RECORD_TYPES)
 """What an NDJSON file holds unless asked otherwise."""

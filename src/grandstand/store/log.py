@@ -165,36 +165,6 @@ def append(connection: Connection, append: Append) -> Appended:
     return result
 
 
-def read(
-    connection: Connection,
-    session_pk: int,
-    *,
-    after_seq: int = 0,
-    until_seq: int | None = None,
-    newest_first: bool = False,
-    limit: int | None = None,
-) -> list[LogRow]:
-    """Stored batches that reach beyond `after_seq`, in order of seq.
-
-    Args:
-        until_seq: leave out batches that begin after it.
-        newest_first: the other way round.
-        limit: at most so many batches.
-    """
-    query = select(
-        log.c.first_seq, log.c.last_seq, log.c.kind, log.c.encoding, log.c.body, log.c.received_at
-    ).where(log.c.session_pk == session_pk, log.c.last_seq > after_seq)
-    if until_seq is not None:
-        query = query.where(log.c.first_seq <= until_seq)
-    query = query.order_by(log.c.last_seq.desc() if newest_first else log.c.last_seq)
-    if limit is not None:
-        query = query.limit(limit)
-    return [
-        LogRow(row.first_seq, row.last_seq, row.kind, bytes(row.body), row.received_at)
-        for row in connection.execute(query)
-    ]
-
-
 def no_session(session_id: str) -> NotFound:
     """The one answer for a session that is not there."""
     return NotFound(

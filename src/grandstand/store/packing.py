@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
@@ -22,6 +22,7 @@ from grandstand.errors import Conflict
 from grandstand.model.session import ENDED, Status
 from grandstand.store.blocks import X
 from grandstand.store.bulk import insert_rows
+from grandstand.store.cells import micros, moment_of
 from grandstand.store.log import LogRow
 from grandstand.store.repeats import batch_digest
 from grandstand.store.tables import blocks, log, packed_batches, sessions
@@ -42,7 +43,6 @@ that is no metric, such as decisions, and blocks come with metrics only."""
 RESTING: Final = frozenset({*ENDED, Status.LOST})
 """Statuses in which all of a session is packed, and not only what is long past."""
 _LEVEL: Final = 3
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class _Entry(msgspec.Struct, array_like=True):
@@ -144,7 +144,7 @@ class Pack:
                     row.first_seq,
                     row.last_seq,
                     row.kind,
-                    (row.received_at - _EPOCH) // timedelta(microseconds=1),
+                    micros(row.received_at),
                     row.batch_id,
                     body,
                 )
@@ -189,7 +189,7 @@ class Pack:
                 kind=PACKED,
                 encoding=ENCODING,
                 body=self._body,
-                received_at=_time(last.received_at),
+                received_at=moment_of(last.received_at),
             )
         )
         ids = [
@@ -213,7 +213,7 @@ class Pack:
 def unpacked(row: LogRow) -> Iterator[LogRow]:
     """The batches of a packed row, in order."""
     for entry in _entries(row.body):
-        at = _time(entry.received_at)
+        at = moment_of(entry.received_at)
         yield LogRow(entry.first_seq, entry.last_seq, entry.kind, entry.body, at)
 
 
@@ -237,7 +237,7 @@ def unpack_all(connection: Connection) -> None:
                     "encoding": "json",
                     "body": entry.body,
                     "batch_id": entry.batch_id,
-                    "received_at": _time(entry.received_at),
+                    "received_at": moment_of(entry.received_at),
                 }
                 for entry in _entries(bytes(row.body))
             ],
@@ -265,7 +265,3 @@ def with_log(connection: Connection, ended_before: datetime) -> list[tuple[int, 
 
 def _entries(body: bytes) -> list[_Entry]:
     return _decoder.decode(zstd.decompress(body))
-
-
-def _time(micros: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=micros)

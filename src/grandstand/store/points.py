@@ -11,7 +11,7 @@ import contextlib
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from operator import itemgetter
 from typing import Any, Final, NamedTuple, cast
 
@@ -25,7 +25,7 @@ from grandstand.model.telemetry import (
     Record,
     TrainingMetrics,
 )
-from grandstand.store.cells import AXES, Floats, Ints
+from grandstand.store.cells import AXES, Floats, Ints, micros
 
 _FIELDS: Final = {name: i for i, name in enumerate(TrainingMetrics.__struct_fields__)}
 TURNED: Final = 128
@@ -185,7 +185,7 @@ class Gatherer:
         for name, told in (value.extra or {}).items():
             columns.setdefault(name, told)
         if value.timestamp is None:
-            time = np.full(count, _micro(at), np.int64)
+            time = np.full(count, micros(at), np.int64)
         else:
             time = _micros([t or at for t in value.timestamp])
         seqs = np.arange(first_seq, first_seq + count)
@@ -265,16 +265,11 @@ def _extra_columns(
     }
 
 
-def _micro(moment: datetime) -> int:
-    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-    return round(aware.timestamp() * 1e6)
-
-
 def _micros(moments: Sequence[datetime]) -> Ints:
     found = np.empty(len(moments), np.int64)
     last, micro = None, 0
     for i, moment in enumerate(moments):
         if moment is not last:  # what came together arrived together
-            last, micro = moment, _micro(moment)
+            last, micro = moment, micros(moment)
         found[i] = micro
     return found

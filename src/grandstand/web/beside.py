@@ -7,14 +7,12 @@ import contextlib
 import socket
 from collections.abc import Iterator
 
-import uvicorn
 from starlette.types import ASGIApp
 
 from grandstand.assembly import Assembly
 from grandstand.errors import Unavailable
 from grandstand.settings import Settings
-from grandstand.web.server import GRACE_SECONDS, Server, bind, url_of
-from grandstand.web.transport import frame_bytes, protocol_class
+from grandstand.web.server import Server, bind, url_of, uvicorn_config
 
 START_SECONDS = 30.0
 
@@ -47,21 +45,7 @@ class Beside:
         self._house = house
         self._listeners: list[socket.socket] = bind(settings.host, settings.port)
         self.url = url_of(settings.host, self._listeners[0])
-        config = uvicorn.Config(
-            app,
-            http="httptools",
-            ws=protocol_class(),
-            ws_max_size=frame_bytes(settings),
-            ws_per_message_deflate=False,
-            log_config=None,
-            access_log=settings.debug,
-            lifespan="on",
-            timeout_graceful_shutdown=GRACE_SECONDS,
-            timeout_keep_alive=75,
-            forwarded_allow_ips=settings.trusted_proxies or "127.0.0.1",
-            proxy_headers=bool(settings.trusted_proxies),
-            server_header=False,
-        )
+        config = uvicorn_config(app, settings)
         self._server = _Guest(config, house)
         self._serving: asyncio.Task[None] | None = None
 

@@ -19,7 +19,7 @@ from grandstand.errors import Conflict, Gone, GrandstandError, NotFound, TooLarg
 from grandstand.live.frames import Parcel
 from grandstand.live.outbox import SOFT_BYTES, TOO_SLOW, Outbox
 from grandstand.model.bundle import Bundle, read_frame, read_usual, stays_alone
-from grandstand.model.telemetry import MAX_WARNINGS, STATUS, Batch, encode
+from grandstand.model.telemetry import MAX_WARNINGS, Batch, encode
 from grandstand.service.access import Grant
 from grandstand.service.telemetry import Receipt
 from grandstand.web.errors import error_body
@@ -35,8 +35,6 @@ ROUND_BYTES = 1024 * 1024
 ROUNDS = 2
 """What goes to the store together, and how often: one is being committed while one waits its turn,
 and what arrives meanwhile makes the next."""
-DEAF_SECONDS = 10.0
-"""How long a reporter may leave what it is told unread."""
 NOT_UTF8 = 1007
 
 
@@ -216,25 +214,18 @@ class Reporter:
         self._rest()
 
     def _send_round(self) -> None:
+        record = self._house.telemetry.record
         size = 0
         while self._ready and size < ROUND_BYTES:
             part = self._ready.popleft()
             size += part.size
             # Tasks begin in the order in which they are made, and each gives its batch to the
             # writer before it waits for anything: the store sees them in the order of the frames.
-            part.task = self._loop.create_task(self._record(part.batch))
+            part.task = self._loop.create_task(record(self.session_id, part.batch, self._grant))
             part.task.add_done_callback(self._landed)
             self._flying.append(part)
         self._flying[-1].last = True
         self._rounds += 1
-
-    async def _record(self, batch: Batch) -> Receipt:
-        receipt = await self._house.telemetry.record(self.session_id, batch, self._grant)
-        if self._grant.attempt is not None and any(
-            r.type == STATUS and r.value["event"] == "checkpoint" for r in batch.records
-        ):
-            await self._house.training.checkpoint_taken(self.session_id)
-        return receipt
 
     def _landed(self, _: object) -> None:
         while self._flying and (task := self._flying[0].task) is not None and task.done():
@@ -316,7 +307,7 @@ class Reporter:
 
     async def _until_read(self) -> None:
         drained = asyncio.ensure_future(self._outbox.drained())
-        bound = asyncio.ensure_future(self._house.clock.sleep(DEAF_SECONDS))
+        bound = asyncio.ensure_future(self._house.clock.sleep(self._house.hub.stale_seconds))
         try:
             await asyncio.wait((drained, bound), return_when=asyncio.FIRST_COMPLETED)
             read = drained.done()

@@ -22,7 +22,6 @@ from grandstand.model.telemetry import (
     DECISION,
     GRAPH,
     METRICS,
-    STATUS,
     encode,
     parse_batch,
     parse_record,
@@ -74,10 +73,6 @@ class Reports:
         }
         if receipt.warnings:
             told["warnings"] = receipt.warnings
-        if grant.attempt is not None and any(
-            r.type == STATUS and r.value["event"] == "checkpoint" for r in batch.records
-        ):
-            await self._house.training.checkpoint_taken(session_id)
         return encode(told)
 
     async def take(self, what: str, session_id: str, body: bytes, grant: Grant) -> bytes:

@@ -11,6 +11,7 @@ import socket
 from collections.abc import Callable
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from grandstand.assembly import Assembly, build
 from grandstand.settings import Settings
@@ -84,6 +85,26 @@ def url_of(host: str, listener: socket.socket) -> str:
     return reachable(host, listener.getsockname()[1])
 
 
+def uvicorn_config(app: ASGIApp | str, settings: Settings) -> uvicorn.Config:
+    """How uvicorn serves us, whoever runs it."""
+    return uvicorn.Config(
+        app,
+        loop="auto",
+        http="httptools",
+        ws=protocol_class(),
+        ws_max_size=frame_bytes(settings),
+        ws_per_message_deflate=False,
+        log_config=None,
+        access_log=settings.debug,
+        lifespan="on",
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_keep_alive=75,
+        forwarded_allow_ips=settings.trusted_proxies or "127.0.0.1",
+        proxy_headers=bool(settings.trusted_proxies),
+        server_header=False,
+    )
+
+
 def serve(
     settings: Settings, *, demo: bool = False, on_ready: Callable[[str], None] | None = None
 ) -> None:
@@ -101,22 +122,7 @@ def serve(
     with contextlib.ExitStack() as stack:
         for listener in listeners:
             stack.callback(listener.close)
-        config = uvicorn.Config(
-            "",
-            loop="auto",
-            http="httptools",
-            ws=protocol_class(),
-            ws_max_size=frame_bytes(settings),
-            ws_per_message_deflate=False,
-            log_config=None,
-            access_log=settings.debug,
-            lifespan="on",
-            timeout_graceful_shutdown=GRACE_SECONDS,
-            timeout_keep_alive=75,
-            forwarded_allow_ips=settings.trusted_proxies or "127.0.0.1",
-            proxy_headers=bool(settings.trusted_proxies),
-            server_header=False,
-        )
+        config = uvicorn_config("", settings)
 
         async def run() -> None:
             house = build(settings)
