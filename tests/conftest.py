@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parent
 OURS = ("GRANDSTAND_", "TRAINING_METRICS_")
@@ -21,6 +22,15 @@ SHORT = {
     "REDIS_URL",
     "WEB_CONCURRENCY",
 }
+
+# How slow a machine is fails no test. CI looks at the same examples every time.
+settings.register_profile(
+    "here",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize="CI" in os.environ,
+)
+settings.load_profile("here")
 
 
 @pytest.fixture(autouse=True, scope="session")

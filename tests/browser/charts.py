@@ -33,6 +33,12 @@ def ink(chart: Locator) -> int:
     return int(painted)
 
 
+FRAMES = """async () => {
+    const frame = () => new Promise(requestAnimationFrame);
+    await frame(); await frame(); await frame();
+}"""
+
+
 class Chart:
     """One card of curves, and what a mouse does on it.
 
@@ -90,7 +96,12 @@ class Chart:
 
 
 def looked_at(page: Page) -> tuple[float, float]:
-    """The range that the page says is looked at, once the finer picture is there."""
+    """The range that the page says is looked at, once the finer picture is there.
+
+    Waits a few frames first: the page takes a new range only at the next one, and until then it
+    tells of the one before.
+    """
+    page.evaluate(FRAMES)
     told = page.get_by_test_id("looked-at")
     expect(told).not_to_contain_text("finer")
     found = re.search(r"([\d\u00a0]+) – ([\d\u00a0]+)", told.inner_text())

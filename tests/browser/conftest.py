@@ -13,11 +13,13 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, BrowserType, ConsoleMessage, Page, Playwright
+from playwright.sync_api import Browser, BrowserType, ConsoleMessage, Page, Playwright, expect
 
 READY_WITHIN_SECONDS = 60
 PATIENCE_MS = 15_000
 """How long a test waits for something to show before it fails; nothing waits that long."""
+
+expect.set_options(timeout=PATIENCE_MS)
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 FLAGS = [
@@ -136,24 +138,53 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     running.stop()
 
 
-@pytest.fixture
-def own_server(tmp_path: Path) -> Iterator[Server]:
-    """A server for one test alone, which may end it and start it again."""
-    running = Server(tmp_path)
-    yield running
-    running.stop()
+StartServer = Callable[..., Server]
 
 
 @pytest.fixture
-def untrained_server(tmp_path: Path) -> Iterator[Server]:
+def start_server(tmp_path: Path) -> Iterator[StartServer]:
+    """Starts servers for one test alone, which may end them and start them again.
+
+    `open_page` asks for this first, so pages are closed before the servers end: a page that is
+    still open would complain that nobody answers.
+    """
+    started: list[Server] = []
+
+    def start(environment: dict[str, str] | None = None) -> Server:
+        home = tmp_path / f"server-{len(started)}"
+        home.mkdir()
+        started.append(Server(home, environment))
+        return started[-1]
+
+    yield start
+    for running in started:
+        running.stop()
+
+
+@pytest.fixture
+def start_hooked(start_server: StartServer, tmp_path: Path) -> Callable[[str], Server]:
+    """Starts a server that runs some Python first, as in an environment that differs."""
+
+    def start(python: str) -> Server:
+        hidden = tmp_path / "hidden"
+        hidden.mkdir()
+        (hidden / "sitecustomize.py").write_text(python)
+        path = os.pathsep.join(filter(None, [str(hidden), os.environ.get("PYTHONPATH", "")]))
+        return start_server({"PYTHONPATH": path})
+
+    return start
+
+
+@pytest.fixture
+def own_server(start_server: StartServer) -> Server:
+    """A server for one test alone."""
+    return start_server()
+
+
+@pytest.fixture
+def untrained_server(start_hooked: Callable[[str], Server]) -> Server:
     """A server in an environment where the training part cannot be found."""
-    hidden = tmp_path / "hidden"
-    hidden.mkdir()
-    (hidden / "sitecustomize.py").write_text(HIDE_TORCH)
-    path = os.pathsep.join(filter(None, [str(hidden), os.environ.get("PYTHONPATH", "")]))
-    running = Server(tmp_path, {"PYTHONPATH": path})
-    yield running
-    running.stop()
+    return start_hooked(HIDE_TORCH)
 
 
 @pytest.fixture(scope="session")
@@ -171,7 +202,7 @@ OpenPage = Callable[..., Page]
 
 
 @pytest.fixture
-def open_page(browser: Browser, server: Server) -> Iterator[OpenPage]:
+def open_page(browser: Browser, server: Server, start_server: StartServer) -> Iterator[OpenPage]:
     """Opens a page of the server; whatever the browser complains of fails the test."""
     complaints: list[str] = []
     contexts = []

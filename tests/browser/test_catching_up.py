@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page, WebSocketRoute, expect
 
 from .charts import Chart, figure
-from .conftest import OpenPage, Server
+from .conftest import OpenPage, Server, StartServer
 
 pytestmark = pytest.mark.slow
 
@@ -93,26 +92,25 @@ def test_what_was_missed_is_caught_up_and_told(
     chart.expect_points(17)
 
 
-def test_what_is_too_much_to_send_again_is_loaded_anew(tmp_path: Path, open_page: OpenPage) -> None:
-    forgetful = Server(tmp_path, {"GRANDSTAND_PERFORMANCE__METRICS_HISTORY_SIZE": "100"})
-    try:
-        name = forgetful.open_session("long-missed")
-        report(forgetful, name, 1, 5)
-        page, cable = watched(open_page, name, on=forgetful)
-        chart = Chart(page, "Episode return")
-        chart.expect_points(5)
-        cable.cut(1012)
-        numbers = list(range(6, 506))
-        forgetful.report_many(name, episode=numbers, current_reward=numbers)
-        cable.mend()
-        link = page.get_by_test_id("link")
-        expect(link).to_contain_text("missed 500 messages, loaded anew", timeout=PATIENCE_MS)
-        chart.expect_points(505)
-        forgetful.report(name, episode=506, current_reward=506)
-        expect(figure(page, "Last reward")).to_contain_text("506")
-        chart.expect_points(506)
-    finally:
-        forgetful.stop()
+def test_what_is_too_much_to_send_again_is_loaded_anew(
+    start_server: StartServer, open_page: OpenPage
+) -> None:
+    forgetful = start_server({"GRANDSTAND_PERFORMANCE__METRICS_HISTORY_SIZE": "100"})
+    name = forgetful.open_session("long-missed")
+    report(forgetful, name, 1, 5)
+    page, cable = watched(open_page, name, on=forgetful)
+    chart = Chart(page, "Episode return")
+    chart.expect_points(5)
+    cable.cut(1012)
+    numbers = list(range(6, 506))
+    forgetful.report_many(name, episode=numbers, current_reward=numbers)
+    cable.mend()
+    link = page.get_by_test_id("link")
+    expect(link).to_contain_text("missed 500 messages, loaded anew", timeout=PATIENCE_MS)
+    chart.expect_points(505)
+    forgetful.report(name, episode=506, current_reward=506)
+    expect(figure(page, "Last reward")).to_contain_text("506")
+    chart.expect_points(506)
 
 
 def test_a_server_that_is_killed_and_started_again_leaves_no_gap_and_no_double(
@@ -170,19 +168,16 @@ def test_who_is_refused_does_not_come_back(server: Server, open_page: OpenPage, 
 
 
 def test_a_busy_server_is_left_alone_for_as_long_as_it_asks(
-    tmp_path: Path, open_page: OpenPage
+    start_server: StartServer, open_page: OpenPage
 ) -> None:
     environment = {"GRANDSTAND_PERFORMANCE__MAX_CONNECTIONS_PER_SESSION": "1"}
-    crowded = Server(tmp_path, environment)
-    try:
-        name = crowded.open_session("crowded")
-        first = open_page(f"/sessions/{name}", on=crowded)
-        expect(first.get_by_test_id("link")).to_have_text(re.compile("live"))
-        second: Any = open_page(f"/sessions/{name}", on=crowded)
-        waiting = second.get_by_test_id("link")
-        expect(waiting).to_contain_text("reconnecting")
-        expect(waiting.get_by_title("too many watchers just now")).to_be_visible()
-        first.close()
-        expect(waiting).to_have_text(re.compile("live"), timeout=60_000)
-    finally:
-        crowded.stop()
+    crowded = start_server(environment)
+    name = crowded.open_session("crowded")
+    first = open_page(f"/sessions/{name}", on=crowded)
+    expect(first.get_by_test_id("link")).to_have_text(re.compile("live"))
+    second: Any = open_page(f"/sessions/{name}", on=crowded)
+    waiting = second.get_by_test_id("link")
+    expect(waiting).to_contain_text("reconnecting")
+    expect(waiting.get_by_title("too many watchers just now")).to_be_visible()
+    first.close()
+    expect(waiting).to_have_text(re.compile("live"), timeout=60_000)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,15 +20,9 @@ EPISODES = 50
 
 
 @pytest.fixture
-def arrowless_server(tmp_path: Path) -> Iterator[Server]:
+def arrowless_server(start_hooked: Callable[[str], Server]) -> Server:
     """A server in an environment without pyarrow."""
-    hidden = tmp_path / "hidden"
-    hidden.mkdir()
-    (hidden / "sitecustomize.py").write_text("import sys\nsys.modules['pyarrow'] = None\n")
-    path = os.pathsep.join(filter(None, [str(hidden), os.environ.get("PYTHONPATH", "")]))
-    running = Server(tmp_path, {"PYTHONPATH": path})
-    yield running
-    running.stop()
+    return start_hooked("import sys\nsys.modules['pyarrow'] = None\n")
 
 
 def filled(server: Server, name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sqlite3
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +13,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from sqlalchemy import event
 
 from grandstand.bus.base import Committed
 from grandstand.model.telemetry import finite_or_name, parse_batch
@@ -75,7 +74,7 @@ class Opening:
         """Remove it again."""
         raise NotImplementedError
 
-    def outage(self, database: Database) -> contextlib.AbstractContextManager[None]:
+    def outage(self, database: Database) -> contextlib.AbstractAsyncContextManager[None]:
         """A time in which `database` cannot be had, or at least not written to."""
         raise NotImplementedError
 
@@ -115,11 +114,12 @@ class SqliteFiles(Opening):
             shutil.copyfile(self._template, path)
         return f"sqlite:///{path}"
 
-    @contextlib.contextmanager
-    def outage(self, database: Database) -> Iterator[None]:
+    @contextlib.asynccontextmanager
+    async def outage(self, database: Database) -> AsyncIterator[None]:
         path = database.engine.url.database
         assert path is not None
-        event.listen(database.engine, "checkout", _impatient)
+        # Half a minute is a long time to wait for a lock, in a test.
+        await database.write(lambda c: c.exec_driver_sql("PRAGMA busy_timeout=50").close())
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")
         try:
@@ -127,7 +127,6 @@ class SqliteFiles(Opening):
         finally:
             other.execute("ROLLBACK")
             other.close()
-            event.remove(database.engine, "checkout", _impatient)
 
     def drop(self, url: str) -> None:
         for path in self._folder.glob(f"{Path(url).name}*"):
@@ -144,8 +143,8 @@ class PostgresDatabases(Opening):
     def create(self, *, migrated: bool = True) -> str:
         return str(self.server.create(migrated=migrated))
 
-    @contextlib.contextmanager
-    def outage(self, database: Database) -> Iterator[None]:
+    @contextlib.asynccontextmanager
+    async def outage(self, database: Database) -> AsyncIterator[None]:
         url = database.engine.url.render_as_string(hide_password=False)
         self.server.close_doors(url)
         try:
@@ -155,11 +154,6 @@ class PostgresDatabases(Opening):
 
     def drop(self, url: str) -> None:
         self.server.drop(url)
-
-
-def _impatient(connection: Any, *_: Any) -> None:
-    """Half a minute is a long time to wait for a lock, in a test."""
-    connection.execute("PRAGMA busy_timeout=50")
 
 
 async def make_session(database: Database, session_id: str = "run-1", **more: Any) -> Reporter:

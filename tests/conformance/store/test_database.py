@@ -96,7 +96,7 @@ async def test_while_the_database_is_away_nothing_is_taken_and_afterwards_everyt
     database: Database, opening: Any
 ) -> None:
     await database.write(remember("before"))
-    with opening.outage(database):
+    async with opening.outage(database):
         results = await asyncio.gather(
             *(database.write(remember(f"n{i}")) for i in range(3)), return_exceptions=True
         )

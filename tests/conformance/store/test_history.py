@@ -166,7 +166,8 @@ async def test_replay_gives_every_message_after_a_seq(database, reporter):
 
 
 @settings(
-    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=10,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 @given(limits=st.lists(st.integers(1, 40), min_size=60, max_size=60))
 async def test_replay_in_any_steps_is_the_same(database, opening, limits):

@@ -46,7 +46,7 @@ def records(episodes, values, columnar):
     ]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
 @given(
     run=runs(),
     columnar=st.lists(st.booleans(), min_size=13, max_size=13),

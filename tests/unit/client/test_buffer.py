@@ -99,6 +99,7 @@ def test_a_full_buffer_drops_the_oldest_with_one_warning(
     assert sum("oldest are dropped" in r.message for r in caplog.records) == 1
 
 
+@pytest.mark.slow
 def test_lossless_holds_the_caller_back_instead(server: RecordingServer) -> None:
     server.stop()
     session = attach(server, limit=100, lossless=True)

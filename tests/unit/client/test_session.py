@@ -243,6 +243,7 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
     assert sorted(r["extra"]["who"] for r in server.rows()) == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_the_wish_comes_with_the_heartbeat(server: RecordingServer) -> None:
     server.script = lambda method, path, body: (
         (200, {"wanted": "stopped", "status": "running"}) if path.endswith("/heartbeat") else None

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grandstand.bus.base import Committed
@@ -225,7 +225,7 @@ def test_a_mark_is_cut_for_who_has_part_of_it() -> None:
 RECORDS = st.sampled_from(["metrics", "columns", "losses", "decision", "graph", "status"])
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60)
+@settings(max_examples=60)
 @given(
     st.lists(st.tuples(st.lists(RECORDS, min_size=1, max_size=6), st.sampled_from([0, 0.03, 0.2]))),
     st.sampled_from([0.0, 5.0, 50.0]),

@@ -46,7 +46,7 @@ def metrics(draw: st.DrawFn) -> dict[str, Any]:
     return {"type": "training_metrics", "columns": columns}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(metrics(), min_size=1, max_size=12))
 def test_latest_of_a_batch_is_what_its_records_one_by_one_would_make(sent: list[Any]) -> None:
     def latest(records: Any) -> Any:

@@ -57,6 +57,7 @@ def _plain(item: Any) -> Any:
     return item
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["hierarchical-ppo", "ppo"])
 def test_episodes_are_numbered_without_a_gap_to_exactly_the_end(
     balanced: Scenario, algorithm: str
@@ -130,6 +131,7 @@ def test_a_foreign_state_is_refused(balanced: Scenario) -> None:
         make(balanced).load_state_dict(state | {"versions": {"torch": "0.1"}})
 
 
+@pytest.mark.slow
 def test_patience_ends_a_run_and_keeps_the_best(balanced: Scenario) -> None:
     trainer = make(balanced, 5000, patience_steps=1500, learning_rate_low=1e-9)
     updates = list(trainer)

@@ -128,7 +128,7 @@ def test_the_same_seed_gives_the_same_episode(bologna: Scenario) -> None:
 
 
 @given(st.lists(st.floats(-3, 3), min_size=3, max_size=3))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_projection_is_the_nearest_point(action: list[float]) -> None:
     x, s, c, moved = kernels.on_simplex(*action)
     point = np.array([x, s, c])

@@ -13,6 +13,7 @@ from grandstand.train.household_numbers import Household, expected_above
 from grandstand.train.optimum import Optimum, best_constant, references
 
 
+@pytest.mark.slow
 def test_the_value_is_what_its_policy_earns(balanced: Scenario) -> None:
     solved = Optimum(balanced)
     calm, _ = solved.simulate(4000, 1, market_noise=False)
@@ -23,6 +24,7 @@ def test_the_value_is_what_its_policy_earns(balanced: Scenario) -> None:
     assert solved.value == pytest.approx(740, abs=1)
 
 
+@pytest.mark.slow
 def test_references_are_ordered_and_kept(balanced: Scenario, tmp_path: Path) -> None:
     cache = tmp_path / "references"
     found = references(balanced, cache)

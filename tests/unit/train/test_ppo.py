@@ -19,6 +19,7 @@ def level(seed: int = 0) -> Level:
     return Level(5, 2, 16, settings, bias=(0.1, 0.2), log_std=-0.5, generator=generator)
 
 
+@pytest.mark.slow
 def test_our_adam_is_pytorchs() -> None:
     torch.manual_seed(0)
     ours, theirs = nn.Linear(4, 3), nn.Linear(4, 3)
@@ -36,6 +37,7 @@ def test_our_adam_is_pytorchs() -> None:
     torch.testing.assert_close(ours.weight, theirs.weight)
 
 
+@pytest.mark.slow
 def test_cutting_a_minibatch_into_chunks_changes_nothing_but_rounding(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -73,7 +73,7 @@ def messages(draw: st.DrawFn) -> list[bytes]:
     return frames
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(messages(), st.data())
 def test_however_it_arrives_nothing_is_lost_and_the_order_stays(
     frames: list[bytes], data: st.DataObject

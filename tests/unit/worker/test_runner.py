@@ -18,6 +18,7 @@ def finish_of(office: Office) -> dict[str, Any]:
     return dict(body)
 
 
+@pytest.mark.slow
 def test_a_training_reports_every_episode_and_leaves_its_model(office: Office) -> None:
     desk = Desk(office, eval_episodes=10)
     assert desk.join() == 0
@@ -40,6 +41,7 @@ def test_a_training_reports_every_episode_and_leaves_its_model(office: Office) -
     assert [e["status"] for e in office.events("status")] == ["running"]
 
 
+@pytest.mark.slow
 def test_checkpoints_come_at_the_interval(office: Office) -> None:
     Desk(office).join()
     taken = [e["episode"] for e in office.events("checkpoint")]
@@ -51,6 +53,7 @@ def test_checkpoints_come_at_the_interval(office: Office) -> None:
     )
 
 
+@pytest.mark.slow
 def test_pause_resume_and_stop(office: Office) -> None:
     desk = Desk(office, pace=40.0)
     office.wait_for(lambda: len(office.episodes()) > 5, 60)
@@ -69,6 +72,7 @@ def test_pause_resume_and_stop(office: Office) -> None:
     assert episodes == list(range(1, len(episodes) + 1))
 
 
+@pytest.mark.slow
 def test_a_checkpoint_on_request_while_paused(office: Office) -> None:
     desk = Desk(office, pace=40.0, save_interval=10_000)
     office.wait_for(lambda: len(office.episodes()) > 5, 60)
@@ -80,6 +84,7 @@ def test_a_checkpoint_on_request_while_paused(office: Office) -> None:
     assert desk.join() == 0
 
 
+@pytest.mark.slow
 def test_a_worker_asked_to_leave_lets_another_go_on(office: Office) -> None:
     desk = Desk(office, pace=40.0)
     office.wait_for(lambda: len(office.episodes()) > 20, 60)
@@ -93,6 +98,7 @@ def test_a_worker_asked_to_leave_lets_another_go_on(office: Office) -> None:
     assert office.events("status")[-1]["resumed_at"] == done
 
 
+@pytest.mark.slow
 def test_a_run_that_was_cut_equals_one_that_was_not(office: Office, tmp_path: Any) -> None:
     desk = Desk(office, pace=60.0)
     office.wait_for(lambda: len(office.episodes()) > 30, 60)
@@ -145,6 +151,7 @@ def test_a_stop_before_the_first_update_still_ends_well(office: Office) -> None:
     assert office.events("status") == []
 
 
+@pytest.mark.slow
 def test_a_pace_spreads_episodes_and_decisions_over_time(office: Office) -> None:
     Desk(office, pace=60.0, num_episodes=60).join()
     assert office.episodes() == list(range(1, 61))
