@@ -26,6 +26,8 @@ from grandstand.web.transport import protocol_class
 
 SESSIONS = "/api/training/sessions"
 BOUND_SECONDS = 15.0
+PINGS = 1.0, 3.0
+"""To Socket.IO clients: one that polls leaves only after the two together."""
 
 
 @dataclass
@@ -184,7 +186,7 @@ async def make_house(tmp_path: Path) -> AsyncIterator[MakeHouse]:
             count += 1
             told = {name.replace("__", "."): value for name, value in settings.items()}
             assembly = build(_settings(tmp_path / str(count), told), clock=clock)
-            house = House(assembly, make_app(assembly))
+            house = House(assembly, make_app(assembly, pings=PINGS))
             stack.push_async_callback(house.http.aclose)
             if serving:
                 await stack.enter_async_context(_listening(house))

@@ -18,16 +18,26 @@ from grandstand.web.answers import components
 from grandstand.web.auth import Authority, Guard
 from grandstand.web.ingest import register_ingest
 from grandstand.web.routes import history, models, server, sessions, training
-from grandstand.web.socketio import mount_socketio
+from grandstand.web.socketio import (
+    PING_INTERVAL_SECONDS,
+    PING_TIMEOUT_SECONDS,
+    mount_socketio,
+)
 from grandstand.web.websocket import register_websocket
 
 
-def make_app(house: Assembly, *, supervise_at: str | None = None) -> ASGIApp:
+def make_app(
+    house: Assembly,
+    *,
+    supervise_at: str | None = None,
+    pings: tuple[float, float] = (PING_INTERVAL_SECONDS, PING_TIMEOUT_SECONDS),
+) -> ASGIApp:
     """The ASGI application around an assembly.
 
     Args:
         supervise_at: take jobs as soon as the application is up, with workers reporting to this
             URL; None leaves that to whoever serves it.
+        pings: seconds between pings to a Socket.IO client, and until a silent one is let go.
     """
 
     @asynccontextmanager
@@ -60,7 +70,7 @@ def make_app(house: Assembly, *, supervise_at: str | None = None) -> ASGIApp:
     _document(app)
     root_path = house.settings.root_path.rstrip("/")
     guard = Guard(
-        mount_socketio(app, house, authority),
+        mount_socketio(app, house, authority, ping_interval=pings[0], ping_timeout=pings[1]),
         authority.doors,
         house.clock,
         house.settings.performance.max_body_bytes,

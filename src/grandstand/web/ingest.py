@@ -91,7 +91,7 @@ class Reporters:
             wire.listen(reporter.take)
             while (await websocket.receive())["type"] != "websocket.disconnect":
                 pass  # what was queued before the wire was listened to is with the reporter
-            await reporter.finish()
+            await reporter.left()
 
     async def _read_queue(self, websocket: WebSocket, session_id: str, grant: Grant) -> None:
         """The same under any ASGI server."""
@@ -115,7 +115,7 @@ class Reporters:
 
         with self._among(reporter):
             await both(outbox, listen())
-            await reporter.finish()
+            await reporter.left()
 
     def _reporter(
         self, session_id: str, grant: Grant, outbox: Outbox, hold: Callable[[bool], None]

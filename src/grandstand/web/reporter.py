@@ -125,6 +125,14 @@ class Reporter:
         """Return when everything taken is committed, or will never be."""
         await self._idle.wait()
 
+    async def left(self) -> None:
+        """The client is gone: see what was taken committed; nobody is told."""
+        self._open = False
+        await self.finish()
+        if self._deaf is not None:
+            self._deaf.cancel()
+            await asyncio.wait((self._deaf,))
+
     async def goodbye(self) -> None:
         """Take no more, answer what was taken, and ask the client to come back later."""
         self._open = False
