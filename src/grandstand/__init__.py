@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from grandstand.client.client import Client, connect, open_session
     from grandstand.client.session import Session
     from grandstand.errors import GrandstandError
+    from grandstand.model.scenarios import Scenario
     from grandstand.server.config import (
         DatabaseConfig,
         PerformanceConfig,
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
         SpectatorManagerIntegration,
         TrainingEngineIntegration,
     )
+    from grandstand.train.check import check_trainer
+    from grandstand.train.policy import load_policy
 
 __version__ = "0.1.0"
 
@@ -51,6 +54,9 @@ _HOMES = {
     "AsyncClient": "client.async_client",
     "AsyncSession": "client.async_client",
     "GrandstandError": "errors",
+    "load_policy": "train.policy",
+    "check_trainer": "train.check",
+    "Scenario": "model.scenarios",
     "TrainingMetricsServer": "server.embedded",
     "ServerConfig": "server.config",
     "ServerConfiguration": "server.config",
@@ -73,6 +79,9 @@ __all__ = [  # noqa: RUF022  (sorted by what they are for)
     "AsyncClient",
     "AsyncSession",
     "GrandstandError",
+    "load_policy",
+    "check_trainer",
+    "Scenario",
     "TrainingMetricsServer",
     "ServerConfig",
     "ServerConfiguration",

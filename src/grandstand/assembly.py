@@ -10,17 +10,21 @@ from typing import Any
 from grandstand.bus.base import Bus
 from grandstand.bus.memory import MemoryBus
 from grandstand.clock import Clock, SystemClock
+from grandstand.launch.actor import Actor
 from grandstand.launch.demo import run_demo
 from grandstand.launch.local import LocalLauncher
 from grandstand.launch.runtime import Runtime
 from grandstand.launch.supervisor import Supervisor
 from grandstand.live.hub import Hub
 from grandstand.service.access import Access
+from grandstand.service.evaluations import Evaluations
 from grandstand.service.ledger import Ledger
 from grandstand.service.models import Models
+from grandstand.service.queue import Queue
 from grandstand.service.retention import Retention
 from grandstand.service.scenarios import Scenarios
 from grandstand.service.sessions import Sessions
+from grandstand.service.shelf import Shelf
 from grandstand.service.telemetry import Telemetry
 from grandstand.service.training import Training
 from grandstand.settings import Settings
@@ -36,7 +40,8 @@ class Assembly:
 
     Attributes:
         settings, clock, runtime: what it was built from.
-        sessions, telemetry, training, models, scenarios, access: the services.
+        sessions, telemetry, training, queue, scenarios, shelf, models, evaluations, access: the
+            services.
         series: curves; retention: housekeeping; hub: the stands; supervisor: the workers.
     """
 
@@ -55,25 +60,34 @@ class Assembly:
             enabled=settings.security.enable_auth,
             secret=settings.security.secret(),
         )
-        self.scenarios = Scenarios(settings.training.scenarios_dir)
+        self.scenarios = Scenarios(settings.resolved_scenarios_dir())
         self.sessions = Sessions(self.ledger, models_dir, heartbeat)
         self.telemetry = Telemetry(self.ledger)
-        self.models = Models(
-            self.ledger, self.scenarios, models_dir, settings.data_storage_path / "cache"
+        self.shelf = Shelf(models_dir)
+        self.evaluations = Evaluations(
+            self.ledger,
+            self.scenarios,
+            self.shelf,
+            settings.data_storage_path / "cache",
+            runtime.missing,
         )
-        self.models.missing = runtime.missing
+        self.actor = Actor(clock, models_dir / "actor.log")
+        self.models = Models(self.ledger, self.shelf, self.evaluations, self.actor, runtime.missing)
         self.training = Training(
             self.ledger,
             self.sessions,
             self.scenarios,
-            self.models,
+            self.shelf,
+            self.evaluations,
             capacity=settings.training.max_concurrent_trainings,
             heartbeat_seconds=heartbeat,
             threads_per_worker=settings.training.threads_per_worker,
             max_attempts=settings.training.max_attempts,
+            keep_checkpoints=settings.training.keep_checkpoints,
             missing=runtime.missing,
         )
-        self.models.work_waiting = self.training.work_waiting.set
+        self.evaluations.work_waiting = self.training.work_waiting.set
+        self.queue = Queue(self.ledger, self.sessions)
         self.series = SeriesStore(self.database, clock)
         self.retention = Retention(
             self.database,
@@ -144,6 +158,7 @@ class Assembly:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.hub.aclose()
+        await self.actor.aclose()
         await self.series.aclose()
         await self.bus.aclose()
         await self.database.aclose()

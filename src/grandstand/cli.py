@@ -81,6 +81,87 @@ def demo(
     _serve(_settings(config, host, port, data_dir, log_level, log_format, debug), demo=True)
 
 
+@app.command()
+def train(
+    scenario: Annotated[str, typer.Argument(help="Its name, or a .yaml file of your own.")],
+    episodes: Annotated[
+        int | None, typer.Option(min=1, help="Episodes to train; left out: the scenario's.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same curve.")] = 0,
+    override: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Replace a value: high_period=12, reward.alpha=5. Repeatable."),
+    ] = None,
+    evaluate: Annotated[
+        int, typer.Option(min=0, help="Greedy episodes to score the model with; 0 for none.")
+    ] = 1000,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the model; left out: models/SCENARIO-SEED.")
+    ] = None,
+    server: Annotated[
+        str | None,
+        typer.Option(envvar="GRANDSTAND_URL", help="Train on this server instead of in here."),
+    ] = None,
+) -> None:
+    """Train on a scenario, with a progress bar. Ctrl-C stops it and keeps the model."""
+    from grandstand import training_command
+
+    changes = training_command.overrides(override or [])
+    if server is not None:
+        done = training_command.on_server(server, scenario, episodes, seed, changes, evaluate)
+    else:
+        done = training_command.in_here(scenario, episodes, seed, changes, evaluate, out)
+    if not done:
+        raise typer.Exit(1)
+
+
+ServerUrl = Annotated[
+    str | None, typer.Option("--server", envvar="GRANDSTAND_URL", help="The server's address.")
+]
+SessionId = Annotated[str, typer.Argument(metavar="SESSION", help="The session's id.")]
+
+
+@app.command()
+def pause(session_id: SessionId, server: ServerUrl = None) -> None:
+    """Have a training pause at its next update."""
+    _order("pause", session_id, server)
+
+
+@app.command()
+def resume(session_id: SessionId, server: ServerUrl = None) -> None:
+    """Have a paused training go on, or a stopped one from its newest checkpoint."""
+    _order("resume", session_id, server)
+
+
+@app.command()
+def stop(session_id: SessionId, server: ServerUrl = None) -> None:
+    """Have a training stop at its next update; its model is kept."""
+    _order("stop", session_id, server)
+
+
+@app.command()
+def checkpoint(session_id: SessionId, server: ServerUrl = None) -> None:
+    """Have a training take a checkpoint at its next update."""
+    _order("checkpoint", session_id, server)
+
+
+@app.command()
+def queue(server: ServerUrl = None) -> None:
+    """List the trainings that wait for a free place."""
+    from grandstand.client.client import Client
+
+    with Client(server, mode="online") as client:
+        waiting = client.queue()
+    for row in waiting:
+        session = row["session"]
+        typer.echo(
+            f"{row['position']:>3}  {session['session_id']}  {session['name']}"
+            + (f"  priority {row['priority']}" if row["priority"] else "")
+        )
+    if not waiting:
+        typer.echo("Nothing waits.")
+
+
 @config_app.command("show")
 def config_show(config: ConfigFile = None) -> None:
     """Print every setting, its value (secrets hidden) and where it came from."""
@@ -119,6 +200,15 @@ def main() -> None:
         app()
     except GrandstandError as error:
         _refuse(f"{error.message}\n{error.detail}".strip())
+
+
+def _order(verb: str, session_id: str, server: str | None) -> None:
+    from grandstand.client.client import Client
+
+    with Client(server, mode="online") as client:
+        answer = getattr(client, verb)(session_id)
+    was = "" if answer["changed"] else " already"
+    typer.echo(f"{session_id} is {answer['status']}, wanted: {answer['wanted']}{was}")
 
 
 def _settings(

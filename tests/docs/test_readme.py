@@ -49,8 +49,33 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         process.stdout.close()
 
 
+@pytest.mark.slow
+def test_what_is_trained_in_a_terminal_acts(tmp_path: Path) -> None:
+    _, acting = blocks("python")
+    (line,) = re.findall(r"`(grandstand train [^`]*)`", README)
+    words = [*shlex.split(line)[1:], "--episodes", "100", "--evaluate", "50"]
+    quiet = {k: v for k, v in os.environ.items() if k != "GRANDSTAND_URL"}
+    for command in (["-m", "grandstand", *words], ["-W", "error", "-c", acting]):
+        done = subprocess.run(
+            [sys.executable, *command],
+            env=quiet,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+    assert sorted(p.name for p in (tmp_path / "models" / "bologna_coppia-0").iterdir()) == [
+        "bologna_coppia_high_agent.pt",
+        "bologna_coppia_history.json",
+        "bologna_coppia_low_agent.pt",
+        "scenario.json",
+    ]
+
+
 def test_the_loop_logs(url: str, tmp_path: Path) -> None:
-    (code,) = blocks("python")
+    code, _ = blocks("python")
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
         env={**os.environ, "GRANDSTAND_URL": url},

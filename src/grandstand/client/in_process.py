@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, TypeAlias
 from urllib.parse import unquote
 
-from grandstand.client.transport import TIMEOUT_SECONDS, Reply, seconds_of, unreachable
+from grandstand.client.transport import JSON, TIMEOUT_SECONDS, Reply, seconds_of, unreachable
 from grandstand.errors import GrandstandError, Unavailable
 
 ASGIApp: TypeAlias = Callable[
@@ -45,6 +45,7 @@ class AsgiTransport:
         *,
         timeout: float = TIMEOUT_SECONDS,
         repeatable: bool = False,
+        media_type: str = JSON,
     ) -> Reply:
         """See `Transport.request`; never from the app's own loop, which it would hold."""
         try:
@@ -59,7 +60,9 @@ class AsgiTransport:
             )
         if self._loop.is_closed():
             raise unreachable("the server in this process", "its event loop has ended")
-        future = asyncio.run_coroutine_threadsafe(self._ask(method, path, body), self._loop)
+        future = asyncio.run_coroutine_threadsafe(
+            self._ask(method, path, body, media_type), self._loop
+        )
         try:
             return future.result(timeout)
         except TimeoutError:
@@ -68,12 +71,12 @@ class AsgiTransport:
                 "the server in this process", f"no answer within {timeout:g} s"
             ) from None
 
-    async def _ask(self, method: str, path: str, body: bytes | None) -> Reply:
+    async def _ask(self, method: str, path: str, body: bytes | None, media_type: str) -> Reply:
         path, _, query = path.partition("?")
         content = body or b""
         headers = [
             (b"host", b"127.0.0.1"),
-            (b"content-type", b"application/json"),
+            (b"content-type", media_type.encode()),
             (b"content-length", str(len(content)).encode()),
         ]
         if self._token:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -20,6 +21,7 @@ from grandstand.client.encoding import (
     whole,
 )
 from grandstand.client.failure import describe
+from grandstand.client.frames import FrameSender
 from grandstand.client.transport import Transport, call
 from grandstand.clock import Clock, SystemClock
 from grandstand.errors import GrandstandError
@@ -76,6 +78,7 @@ class Session:
         self._finished = False
         self._path = f"/api/training/sessions/{session_id}"
         self._buffer: Buffer | None = None
+        self._frames: FrameSender | None = None
         if transport is not None:
             twin = transport.twin()
             self._buffer = Buffer(
@@ -87,6 +90,7 @@ class Session:
                 opening=_opener(twin, opening) if opening is not None else None,
                 beat=(lambda: self._beat(twin)) if heartbeat else None,
             )
+            self._frames = FrameSender(twin, self._path, self._clock, self._complain_topic)
 
     # ---- reporting ---------------------------------------------------------------------------
 
@@ -215,6 +219,38 @@ class Session:
         except Exception as error:  # as in log()
             self._complain("graph", error)
 
+    def frame(
+        self,
+        image: bytes,
+        *,
+        episode: int | None = None,
+        step: int | None = None,
+        value: float | None = None,
+    ) -> None:
+        """Show the agent at play to those who look right now.
+
+        Frames are no records: they are sent beside them, at most ten a second and the newest of
+        those that wait; while the server is away they are dropped.
+
+        Args:
+            image: a JPEG or WebP file of at most 256 KiB.
+            episode: the episode it is of, the last one told if not given.
+            step: the step it was taken at.
+            value: the episode's return so far; by it the server knows the best episode.
+        """
+        try:
+            if self._frames is None:
+                return
+            told = float(value) if value is not None else None
+            self._frames.put(
+                bytes(image),
+                episode=self._episode if episode is None else self._whole("episode", episode),
+                step=self._whole("step", step) if step is not None else None,
+                value=told if told is not None and math.isfinite(told) else None,
+            )
+        except Exception as error:  # as in log()
+            self._complain("frame", error)
+
     def event(self, name: str, /, *, key: str | None = None, **data: Any) -> None:
         """Report that something happened: a checkpoint, a new phase, an evaluation.
 
@@ -256,7 +292,7 @@ class Session:
             self._complain("columns", error)
 
     def scalars(
-        self, values: Mapping[str, Any], *, episode: int, step: int | None, key: str
+        self, values: Mapping[str, Any], *, episode: int, step: int | None, key: str | None
     ) -> None:
         """Report scalars that are known once for many episodes, all of them in `extra`.
 
@@ -345,6 +381,7 @@ class Session:
         self._finished = True
         if self._buffer is None or self._transport is None:
             return True
+        self._leave_frames()
         until = self._clock.monotonic() + timeout
         flushed = self._buffer.flush(timeout)
         if not flushed:
@@ -378,6 +415,7 @@ class Session:
 
     def abandon(self) -> None:
         """Give up what waits and send nothing any more; whoever waits in `flush` is let go."""
+        self._leave_frames()
         if self._buffer is not None:
             self._buffer.end(GrandstandError("it was abandoned", code="session_abandoned"))
 
@@ -416,6 +454,10 @@ class Session:
             self._buffer.put(Ready(type, body, key=key))
         except Exception as error:  # as in log()
             self._complain(type, error)
+
+    def _leave_frames(self) -> None:
+        if self._frames is not None:
+            self._frames.close()
 
     def _whole(self, name: str, value: Any) -> int | None:
         try:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 TIMEOUT_SECONDS = 30.0
 CONNECT_SECONDS = 5.0
+JSON = "application/json"
 KEEP_ALIVE_SECONDS = 4.0
 """A connection idle for longer may have been closed by the server (most wait 5 s): open anew."""
 
@@ -74,15 +75,17 @@ class Transport(Protocol):
         *,
         timeout: float = TIMEOUT_SECONDS,
         repeatable: bool = False,
+        media_type: str = JSON,
     ) -> Reply:
         """Send and wait for the answer, whatever its status.
 
         Args:
             method: HTTP method.
             path: from ``/``, with its query.
-            body: JSON, already encoded.
+            body: JSON, already encoded, unless `media_type` says otherwise.
             timeout: seconds to wait for the answer.
             repeatable: whether sending it twice does no harm.
+            media_type: the body's Content-Type.
 
         Raises:
             Unavailable: no answer (code ``server_unreachable``).
@@ -151,7 +154,7 @@ class HttpTransport:
         self._host = parts.hostname or "127.0.0.1"
         self._port = parts.port
         self._prefix = parts.path.rstrip("/")
-        self._headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        self._headers = {"Content-Type": JSON, "Accept": JSON}
         if token:
             self._headers["Authorization"] = f"Bearer {token}"
         self._used_at = 0.0
@@ -165,13 +168,23 @@ class HttpTransport:
         *,
         timeout: float = TIMEOUT_SECONDS,
         repeatable: bool = False,
+        media_type: str = JSON,
     ) -> Reply:
         """See `Transport.request`."""
+        headers = self._headers
+        if media_type is not JSON:
+            headers = {**headers, "Content-Type": media_type}
         with self._turn:
-            return self._request(method, path, body, timeout, repeatable)
+            return self._request(method, path, body, headers, timeout, repeatable)
 
     def _request(
-        self, method: str, path: str, body: bytes | None, timeout: float, repeatable: bool
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        headers: dict[str, str],
+        timeout: float,
+        repeatable: bool,
     ) -> Reply:
         import http.client
 
@@ -180,7 +193,7 @@ class HttpTransport:
             try:
                 if connection.sock is not None:
                     connection.sock.settimeout(timeout)
-                connection.request(method, self._prefix + path, body, self._headers)
+                connection.request(method, self._prefix + path, body, headers)
                 answer = connection.getresponse()
                 content = answer.read()
             except TimeoutError:

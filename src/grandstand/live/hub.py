@@ -17,9 +17,12 @@ from grandstand.bus.base import Bus, Committed, Deleted, News
 from grandstand.clock import Clock
 from grandstand.errors import TooMany, Unavailable
 from grandstand.live.dialects import ENVELOPES, Dialect
+from grandstand.live.frames import Binary
+from grandstand.live.gallery import Gallery
 from grandstand.live.outbox import Outbox
 from grandstand.live.seat import Seat
 from grandstand.live.stand import Replay, Stand
+from grandstand.model.frames import Frame, message
 from grandstand.model.telemetry import MESSAGE_TYPES
 
 logger = logging.getLogger("grandstand.live")
@@ -43,6 +46,7 @@ class Hub:
 
     Attributes:
         connections: how many there are.
+        gallery: frames of the agents at play.
         stale_seconds: as given; holds for stands made from now on, and for reporters that leave
             what they are told unread.
     """
@@ -78,6 +82,7 @@ class Hub:
         self._closing = False
         self._empty = asyncio.Event()
         self.connections = 0
+        self.gallery = Gallery(clock)
 
     async def open(self) -> None:
         """Start listening to the bus."""
@@ -206,6 +211,24 @@ class Hub:
             if not self._stands:
                 self._empty.set()
 
+    def show(self, session_id: str, frame: Frame) -> bool:
+        """Keep a frame of a session and give it to those who want frames.
+
+        Returns:
+            False when there have been too many within a second; this one is dropped.
+        """
+        taken = self.gallery.offer(session_id, frame)
+        if taken and (stand := self._stands.get(session_id)) is not None:
+            stand.show(Binary(message(session_id, frame)))
+        return taken
+
+    def show_frames(self, seat: Seat, wanted: bool) -> None:
+        """Let a seat have frames, beginning with the newest there is, or none any more."""
+        session_id = seat.stand.session_id
+        newest = self.gallery.newest(session_id) if wanted and not seat.frames else None
+        binary = Binary(message(session_id, newest)) if newest is not None else None
+        seat.stand.show_frames(seat, wanted, binary)
+
     def _hear(self, news: News) -> None:
         if isinstance(news, Committed):
             if (stand := self._stands.get(news.session_id)) is not None:
@@ -224,6 +247,7 @@ class Hub:
             await self._empty.wait()
 
     def _forget(self, session_id: str) -> None:
+        self.gallery.forget(session_id)
         # Its id may be taken again at once: that is another session, with a stand of its own.
         stand = self._stands.pop(session_id, None)
         for seat in tuple(stand.seats) if stand is not None else ():

@@ -12,11 +12,13 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from grandstand.live.frames import Parcel
+from grandstand.live.frames import Binary, Parcel
 
 SOFT_BYTES = 64 * 1024
 """More than this on its way to one spectator, and it is set aside until it has read."""
 TOO_SLOW = 4508
+ROOM_BYTES = SOFT_BYTES // 4
+"""With no more than this on its way there is room: for whoever was set aside, and for a frame."""
 
 
 class Outbox(Protocol):
@@ -31,6 +33,15 @@ class Outbox(Protocol):
         Returns:
             False, having taken nothing, when more than `limit` bytes are waiting already or the
             outbox is closed. A parcel may exceed the limit by itself: it has to go somehow.
+        """
+
+    def show(self, binary: Binary) -> bool:
+        """Send a binary message on its way if there is room; returns at once.
+
+        Its size is not held against what is put in behind it: a large one makes nobody slow.
+
+        Returns:
+            False, having taken nothing, when there is none.
         """
 
     def waiting(self) -> int:
@@ -64,20 +75,28 @@ class Wire(Protocol):
 class WireOutbox:
     """Straight to the transport: no queue of its own, no task."""
 
-    __slots__ = ("_waiting", "_wire", "_write", "closed")
+    __slots__ = ("_shown", "_waiting", "_wire", "_write", "closed")
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
         self._write = wire.write
         self._waiting = wire.waiting
+        self._shown = 0  # bytes of the binary message shown last
         self.closed = wire.closed
 
     def put(self, parcel: Parcel, limit: int = SOFT_BYTES) -> bool:
         # The size before the write: the loop may hand bytes to the kernel only at its turn's end.
-        if self.closed or self._wire.closed or self._waiting() > limit:
+        if self.closed or self._wire.closed or self._waiting() > limit + self._shown:
             return False
         if parcel.texts:
             self._write(parcel.wire)
+        return True
+
+    def show(self, binary: Binary) -> bool:
+        if self.closed or self._wire.closed or self._waiting() > ROOM_BYTES:
+            return False
+        self._write(binary.wire)
+        self._shown = len(binary.payload)
         return True
 
     def waiting(self) -> int:
@@ -98,17 +117,21 @@ class QueueOutbox:
     Args:
         send: sends one text message.
         end: closes the connection with a code and a reason.
+        send_binary: sends one binary message; without it none are taken.
     """
 
     def __init__(
         self,
         send: Callable[[str], Awaitable[None]],
         end: Callable[[int, str], Awaitable[None]],
+        send_binary: Callable[[bytes], Awaitable[None]] | None = None,
     ) -> None:
         self._send = send
         self._end = end
-        self._queue: deque[bytes] = deque()
+        self._send_binary = send_binary
+        self._queue: deque[bytes | Binary] = deque()
         self._bytes = 0
+        self._shown = 0
         self._filled = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
@@ -117,14 +140,25 @@ class QueueOutbox:
         self.closed = False
 
     def put(self, parcel: Parcel, limit: int = SOFT_BYTES) -> bool:
-        if self.closed or self._bytes > limit:
+        if self.closed or self._bytes > limit + self._shown:
             return False
         self._queue.extend(parcel.texts)
-        self._bytes += parcel.size
-        if self._bytes > SOFT_BYTES // 4:
+        self._take(parcel.size)
+        return True
+
+    def show(self, binary: Binary) -> bool:
+        if self.closed or self._send_binary is None or self._bytes > ROOM_BYTES:
+            return False
+        self._queue.append(binary)
+        self._shown = len(binary.payload)
+        self._take(self._shown)
+        return True
+
+    def _take(self, size: int) -> None:
+        self._bytes += size
+        if self._bytes > ROOM_BYTES:
             self._room.clear()
         self._filled.set()
-        return True
 
     def waiting(self) -> int:
         return self._bytes
@@ -155,16 +189,24 @@ class QueueOutbox:
                 await self._filled.wait()
                 self._filled.clear()
                 while self._queue and self._farewell is None:
-                    text = self._queue.popleft()
-                    await self._send(text.decode())
-                    self._bytes -= len(text)
-                    if self._bytes <= SOFT_BYTES // 4:
+                    self._bytes -= await self._send_one()
+                    if self._bytes <= ROOM_BYTES:
                         self._room.set()
             # What a refusal or a restart leaves in the queue is short: a snapshot, an error.
             while self._queue and self._bytes <= SOFT_BYTES:
-                await self._send(self._queue.popleft().decode())
+                await self._send_one()
             await self._end(*self._farewell)
         finally:
             self.closed = True
             self._room.set()
             self._left.set()
+
+    async def _send_one(self) -> int:
+        """Send the first of the queue; how many bytes it had."""
+        message = self._queue.popleft()
+        if not isinstance(message, Binary):
+            await self._send(message.decode())
+            return len(message)
+        assert self._send_binary is not None
+        await self._send_binary(message.payload)
+        return len(message.payload)

@@ -23,6 +23,7 @@ class Seat:
         counted: whether it is one of the session's spectators.
         types: message types it gets.
         max_hz: its rate, 0 for every row.
+        frames: whether it gets frames of the agent at play; see `Stand.show_frames`.
         position: the seq it has everything up to; kept only while it is in no group.
     """
 
@@ -44,6 +45,7 @@ class Seat:
         self.dialect = dialect
         self.types = types
         self.max_hz = max_hz
+        self.frames = False
         self.counted = counted
         self.position = 0
         self.group: Group | None = None

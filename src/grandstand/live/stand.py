@@ -13,7 +13,7 @@ from grandstand.clock import Clock
 from grandstand.errors import GrandstandError
 from grandstand.live.dialects import Dialect
 from grandstand.live.flow import THINNED, Item
-from grandstand.live.frames import Parcel
+from grandstand.live.frames import Binary, Parcel
 from grandstand.live.group import Group
 from grandstand.live.outbox import SOFT_BYTES, TOO_SLOW
 from grandstand.live.presence import Presence
@@ -31,6 +31,8 @@ PAGE = 1000
 """Stored messages read at a time."""
 LOOK_SECONDS = 1.0
 """How often a waiting seat is looked at: does it read at all?"""
+LATE_SECONDS = 0.1
+"""How often a seat that had no room for the newest frame is offered it again."""
 
 
 class Stand:
@@ -64,6 +66,9 @@ class Stand:
         self._groups: dict[tuple[Dialect, frozenset[str], float], Group] = {}
         self._reading: dict[int, asyncio.Future[list[ReplayRow]]] = {}
         self._page: list[ReplayRow] = []  # the one read last; without a gap
+        self._frame: Binary | None = None  # the newest
+        self._without: set[Seat] = set()  # those who want it and have had no room for it
+        self._offering: asyncio.Task[None] | None = None
 
     def hear(self, news: Committed) -> None:
         """Pass on what was committed."""
@@ -129,14 +134,37 @@ class Stand:
         if not following:
             self.join(seat, seat.position)
 
+    def show(self, frame: Binary) -> None:
+        """Give a frame of the agent at play to every seat that wants frames.
+
+        It comes beside the messages, not among them. Who has no room now is offered the newest
+        again when there is some, and never gets those in between.
+        """
+        self._frame = frame
+        self._without = {s for s in self.seats if s.frames and not self._give(s, frame)}
+        self._offer_again()
+
+    def show_frames(self, seat: Seat, wanted: bool, newest: Binary | None) -> None:
+        """Let a seat have frames, beginning with `newest`, or none any more."""
+        seat.frames = wanted
+        self._without.discard(seat)
+        if wanted and newest is not None and not self._give(seat, newest):
+            self._frame = self._frame or newest
+            self._without.add(seat)
+            self._offer_again()
+
     def drop(self, seat: Seat) -> None:
         """Let a seat hear no more."""
         seat.gone = True
+        self._without.discard(seat)
         self._displace(seat)
 
     def close(self) -> None:
         """Stop every timer and task."""
         self.presence.close()
+        if self._offering is not None:
+            self._offering.cancel()
+            self._offering = None
         for seat in tuple(self.seats):
             self.drop(seat)
         for group in self._groups.values():
@@ -155,6 +183,24 @@ class Stand:
                 parcels[seat.dialect] = Parcel([text] if text is not None else ())
             # Whoever is too slow for this one misses little: the next says it all again.
             seat.outbox.put(parcels[seat.dialect])
+
+    @staticmethod
+    def _give(seat: Seat, frame: Binary) -> bool:
+        # One who is being caught up has better use for its line.
+        return seat.following is None and seat.outbox.show(frame)
+
+    def _offer_again(self) -> None:
+        if self._without and self._offering is None:
+            self._offering = asyncio.create_task(self._offer_late())
+
+    async def _offer_late(self) -> None:
+        while self._without:
+            await self._clock.sleep(LATE_SECONDS)
+            frame = self._frame
+            assert frame is not None
+            given = {s for s in self._without if s.outbox.closed or self._give(s, frame)}
+            self._without -= given
+        self._offering = None
 
     def _place(self, seat: Seat) -> None:
         key = (seat.dialect, seat.types, seat.max_hz)

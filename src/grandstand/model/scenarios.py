@@ -291,7 +291,12 @@ def shipped_scenarios() -> dict[str, Scenario]:
     return dict(_shipped())
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Let only names through that may become a file's.
+
+    Raises:
+        ValidationFailed: code ``scenario_name_invalid``.
+    """
     if not re.fullmatch(NAME_PATTERN.strip("^$"), name):
         raise ValidationFailed(
             f"scenario_name is {_short(name)}, "
@@ -301,12 +306,12 @@ def _check_name(name: str) -> None:
         )
 
 
-def _file_of(name: str, folders: Iterable[Path]) -> Path | None:
-    for folder in folders:
-        for suffix in (".yaml", ".yml"):
-            path = folder / f"{name}{suffix}"
-            if path.is_file():
-                return path
+def own_file(name: str, folder: Path) -> Path | None:
+    """The file of a scenario in a folder, if it is there; the name has been checked."""
+    for suffix in (".yaml", ".yml"):
+        path = folder / f"{name}{suffix}"
+        if path.is_file():
+            return path
     return None
 
 
@@ -330,8 +335,9 @@ def load_scenario(name: str, extra_dirs: Iterable[Path] = ()) -> Scenario:
         ValidationFailed: the name has other characters, or the file's content is out of bounds.
         NotFound: there is no such scenario (code `scenario_not_found`).
     """
-    _check_name(name)
-    path = _file_of(name, extra_dirs)
+    check_name(name)
+    found_files = (own_file(name, folder) for folder in extra_dirs)
+    path = next((file for file in found_files if file is not None), None)
     if path is not None:
         scenario = Scenario.from_yaml(_text(path), where=path.name)
         if scenario.name != name:
@@ -365,3 +371,25 @@ def scenario_names(extra_dirs: Iterable[Path] = ()) -> list[str]:
 def training_schema() -> dict[str, Any]:
     """JSON schema of the `training` section that the built-in trainers read."""
     return TrainingConfig.model_json_schema(by_alias=True)
+
+
+def scenario_schema() -> dict[str, Any]:
+    """JSON schema of a whole scenario: every field with its bounds, default and a sentence."""
+    return Scenario.model_json_schema(by_alias=True)
+
+
+def template() -> Scenario:
+    """A small household to begin a scenario of one's own from."""
+    return Scenario(
+        name="my_household",
+        description="Begin from here: two incomes in a mid-sized town.",
+        environment=Environment(
+            income=3000,
+            fixed_expenses=1600,
+            variable_expense_mean=700,
+            variable_expense_std=120,
+            safety_threshold=3000,
+            max_months=120,
+            initial_cash=5000,
+        ),
+    )

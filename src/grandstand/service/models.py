@@ -1,285 +1,205 @@
-"""Trained models: where their files lie, and how well they play."""
+"""Trained models: described with their sessions and scores, compared, played, removed."""
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import json
-import logging
-import os
-import re
-import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any, Protocol
 
-from grandstand.errors import NotFound, Unavailable, ValidationFailed
-from grandstand.model.session import Session, new_id
-from grandstand.model.telemetry import finite_or_name
-from grandstand.service.access import Grant
-from grandstand.service.ledger import Ledger, Unit
-from grandstand.service.scenarios import Scenarios
-from grandstand.store import evaluations, jobs
-from grandstand.store.jobs import Job, JobKind, JobStatus
+from grandstand.errors import Conflict, Unavailable, ValidationFailed
+from grandstand.model.session import ALIVE, Session
+from grandstand.service.evaluations import Evaluations, shown
+from grandstand.service.ledger import Ledger
+from grandstand.service.shelf import Model, Shelf
+from grandstand.store import evaluations
+from grandstand.store import sessions as session_rows
 
-logger = logging.getLogger("grandstand.models")
-
-PARTS = ("high_agent.pt", "low_agent.pt", "history.json", "agent.pt")
-_NAME = re.compile(r"[A-Za-z0-9._~-]{1,128}")
+NORMAL_95 = 1.959964
+"""Standard errors to each side of a mean that hold 95 % of a normal distribution."""
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
-    """A trained model on disk.
+class Player(Protocol):
+    """Loads models and acts with them; the house itself has no torch."""
 
-    Attributes:
-        id: the session it came from.
-        name: the scenario it was trained on; its files begin with it.
-        files: file name → size in bytes.
-        current: whether the documented paths (`models/{name}_high_agent.pt` …) show it.
-    """
+    async def act(self, told: Mapping[str, Any]) -> dict[str, Any]:
+        """The action for ``{folder, model_name, observation, greedy, seed}``.
 
-    id: str
-    name: str
-    folder: str
-    files: dict[str, int]
-    size_bytes: int
-    saved_at: float
-    current: bool
-
-
-@dataclass(frozen=True, slots=True)
-class EvaluationRequest:
-    """How to evaluate; see `Models.evaluate`."""
-
-    scenario_name: str | None = None
-    episodes: int = 1000
-    seed: int = 0
-    greedy: bool = True
-    market_noise: bool = False
-    trajectories: int = 0
+        Raises:
+            ValidationFailed, NotFound: as the model says.
+            Unavailable: it cannot be played.
+        """
 
 
 class Models:
     """The verbs of models.
 
     Args:
-        folder: where model files lie; `sessions/{id}/` in it belongs to one session each.
+        shelf: where their files are.
+        player: acts with them.
+        missing: says what keeps them from being played here, None when nothing does.
     """
 
-    def __init__(self, ledger: Ledger, scenarios: Scenarios, folder: Path, cache: Path) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        shelf: Shelf,
+        scores: Evaluations,
+        player: Player,
+        missing: Callable[[bool], Unavailable | None],
+    ) -> None:
         self._ledger = ledger
-        self._scenarios = scenarios
-        self.folder = folder
-        self.cache_folder = cache
-        self.missing: Callable[[bool], Unavailable | None] = lambda may_wait: None
-        self.work_waiting: Callable[[], None] = lambda: None
+        self._shelf = shelf
+        self._scores = scores
+        self._player = player
+        self.missing = missing
 
-    def all(self) -> list[Model]:
-        """Every model that has been saved, newest first."""
-        sessions = self.folder / "sessions"
-        folders = sessions.iterdir() if sessions.is_dir() else ()
-        found = [model for f in folders if (model := self._of(f)) is not None]
-        return sorted(found, key=lambda m: m.saved_at, reverse=True)
+    async def described(self) -> list[dict[str, Any]]:
+        """Every model with its session's words and its newest evaluation, newest first."""
+        models = await asyncio.to_thread(self._shelf.all)
+        ids = [model.id for model in models]
 
-    def get(self, name: str) -> Model:
-        """A model by the id of its session, or the newest of a scenario by that scenario's name.
+        def work(connection: Any) -> tuple[dict[str, Session], dict[str, Any]]:
+            found = (session_rows.find(connection, model_id) for model_id in ids)
+            sessions = {s.session_id: s for s in found if s is not None}
+            return sessions, evaluations.completed(connection, ids)
 
-        Raises:
-            NotFound: there is none (code ``model_not_found``).
-        """
-        if _NAME.fullmatch(name) and name.strip("."):
-            if (model := self._of(self.folder / "sessions" / name)) is not None:
-                return model
-            for model in self.all():
-                if model.name == name:
-                    return model
-        raise NotFound(
-            f"there is no model {name}",
-            code="model_not_found",
-            detail="GET /api/models lists them; a training that finishes or is stopped saves one.",
-            details={"name": name},
-        )
+        sessions, scored = await self._ledger.database.read(work)
+        return [_described(model, sessions.get(model.id), scored.get(model.id)) for model in models]
 
-    async def evaluate(self, name: str, request: EvaluationRequest) -> str:
-        """Have a worker play a model; returns the evaluation's id.
+    async def describe(self, name: str) -> dict[str, Any]:
+        """One model as in `described`, with its scenario, its configuration and all evaluations.
 
         Raises:
-            NotFound: no such model or scenario.
-            Unavailable: trainings cannot run here.
+            NotFound: there is none.
         """
-        model = self.get(name)
+        model = await asyncio.to_thread(self._shelf.get, name)
+
+        def work(connection: Any) -> tuple[Session | None, dict[str, Any], list[Any]]:
+            return (
+                session_rows.find(connection, model.id),
+                evaluations.completed(connection, [model.id]),
+                evaluations.listing(connection, model.id),
+            )
+
+        session, scored, every = await self._ledger.database.read(work)
+        return {
+            **_described(model, session, scored.get(model.id)),
+            "scenario": self._scores.scenario_of(model),
+            "config": session.config if session is not None else {},
+            "evaluations": [shown(row) for row in every],
+        }
+
+    async def remove(self, name: str) -> None:
+        """Delete a model's files; its session, records and checkpoints stay.
+
+        The documented paths then show the newest model of that scenario that is left.
+
+        Raises:
+            NotFound: there is none.
+            Conflict: its session still runs (code ``session_running``).
+        """
+        model = await asyncio.to_thread(self._shelf.get, name)
+        session = await self._ledger.database.read(lambda c: session_rows.find(c, model.id))
+        if session is not None and session.status in ALIVE:
+            raise Conflict(
+                f"session {model.id} is {session.status.value}",
+                code="session_running",
+                detail="Stop it first.",
+                details={"session_id": model.id, "status": session.status.value},
+            )
+        await asyncio.to_thread(self._shelf.remove, model)
+
+    async def compare(self, names: Sequence[str]) -> dict[str, Any]:
+        """Models beside one another: returns with intervals, and where their configurations
+        differ.
+
+        Each model's newest finished evaluation counts. Two are compared by the difference of their
+        mean returns with its 95 % interval, 1.96 standard errors to each side (the episodes of two
+        evaluations are taken as independent; with the same seed they are closer than that).
+
+        Raises:
+            NotFound: one of them is not there.
+            ValidationFailed: fewer than two.
+        """
+        wanted = list(dict.fromkeys(names))
+        if len(wanted) < 2:
+            raise ValidationFailed(
+                "models: name at least two different ones", details={"field": "models"}
+            )
+        models = [await self.describe(name) for name in wanted]
+        pairs = [_difference(a, b) for a, b in itertools.combinations(models, 2)]
+        flat = {m["id"]: _flat({"config": m["config"], "scenario": m["scenario"]}) for m in models}
+        paths = sorted({path for values in flat.values() for path in values})
+        differing = [
+            {"path": path, "values": {key: values.get(path) for key, values in flat.items()}}
+            for path in paths
+            if len({json.dumps(values.get(path)) for values in flat.values()}) > 1
+        ]
+        keep = ("id", "name", "session_name", "algorithm", "evaluation", "episodes", "saved_at")
+        return {
+            "models": [{key: m[key] for key in keep} for m in models],
+            "pairs": pairs,
+            "differences": differing,
+        }
+
+    async def act(
+        self, name: str, observation: Any, *, greedy: bool, seed: int | None
+    ) -> dict[str, Any]:
+        """What a model does in one situation.
+
+        Raises:
+            NotFound: there is none.
+            ValidationFailed: the observation does not fit it.
+            Unavailable: models cannot be played here.
+        """
+        model = await asyncio.to_thread(self._shelf.get, name)
         if (missing := self.missing(False)) is not None:
             raise missing
-        scenario = (
-            self._scenarios.get(request.scenario_name).to_mapping()
-            if request.scenario_name
-            else self._trained_on(model)
-        )
-        evaluation_id = new_id()
-        payload = {
-            **asdict(request),
-            "scenario": scenario,
-            "model_name": model.name,
-            "model_folder": model.folder,
-            "cache_folder": str(self.cache_folder.resolve()),
-        }
+        told = {"folder": model.folder, "model_name": model.name, "observation": observation}
+        return await self._player.act({**told, "greedy": greedy, "seed": seed})
 
-        def work(unit: Unit) -> None:
-            evaluations.add(
-                unit.connection,
-                evaluation_id,
-                model.id,
-                scenario["name"],
-                asdict(request),
-                unit.at,
-            )
-            jobs.add(
-                unit.connection, JobKind.EVALUATE, unit.at, payload, evaluation_id=evaluation_id
-            )
 
-        await self._ledger.write(work)
-        self.work_waiting()
-        return evaluation_id
+def _described(model: Model, session: Session | None, scored: Any) -> dict[str, Any]:
+    saved = datetime.fromtimestamp(model.saved_at, UTC)
+    return {
+        **asdict(model),
+        "saved_at": saved,
+        "session_name": session.name if session is not None else None,
+        "algorithm": session.algorithm if session is not None else None,
+        "status": session.status if session is not None else None,
+        "episodes": session.current_episode if session is not None else None,
+        "tags": session.tags if session is not None else [],
+        "evaluation": shown(scored) if scored is not None else None,
+    }
 
-    async def evaluation(self, evaluation_id: str) -> dict[str, Any]:
-        """What is known of an evaluation.
 
-        Raises:
-            NotFound: no such evaluation.
-        """
-        row = await self._ledger.database.read(lambda c: evaluations.get(c, evaluation_id))
-        return {
-            "evaluation_id": row.id,
-            "model": row.model_name,
-            "scenario_name": row.scenario_name,
-            "request": row.request,
-            "status": row.status,
-            "created_at": row.created_at,
-            "finished_at": row.finished_at,
-            "error": row.error,
-            **(row.result or {}),
-        }
+def _difference(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
+    """How much more a earns than b, where both were scored on the same scenario."""
+    told: dict[str, Any] = {"a": a["id"], "b": b["id"], "difference": None, "interval": None}
+    one, other = a["evaluation"], b["evaluation"]
+    if not one or not other or one["scenario_name"] != other["scenario_name"]:
+        told["why_not"] = "both need an evaluation on the same scenario"
+        return told
+    difference = one["return_mean"] - other["return_mean"]
+    margin = NORMAL_95 * math.hypot(one["return_se"], other["return_se"])
+    told["difference"] = difference
+    told["interval"] = [difference - margin, difference + margin]
+    return told
 
-    async def evaluation_order(self, evaluation_id: str) -> dict[str, Any]:
-        """What a worker is to evaluate.
 
-        Raises:
-            NotFound: no such evaluation.
-        """
-
-        def work(unit: Unit) -> dict[str, Any]:
-            evaluations.get(unit.connection, evaluation_id)
-            job = jobs.of_evaluation(unit.connection, evaluation_id)
-            if job is None:
-                raise NotFound(f"evaluation {evaluation_id} has no job", code="no_job")
-            evaluations.change(unit.connection, evaluation_id, status="running")
-            return {**job.payload, "evaluation_id": evaluation_id}
-
-        return await self._ledger.write(work)
-
-    async def evaluated(
-        self,
-        evaluation_id: str,
-        grant: Grant,
-        status: str,
-        result: Mapping[str, Any] | None,
-        error: Mapping[str, Any] | None,
-    ) -> None:
-        """Store what a worker found.
-
-        Raises:
-            NotFound: no such evaluation.
-            ValidationFailed: completed without a result.
-        """
-        if status == "completed" and not result:
-            raise ValidationFailed("result: missing", details={"field": "result"})
-
-        def work(unit: Unit) -> None:
-            evaluations.get(unit.connection, evaluation_id)
-            evaluations.change(
-                unit.connection,
-                evaluation_id,
-                status=status,
-                result=finite_or_name(dict(result)) if result else None,
-                error=finite_or_name(dict(error)) if error else None,
-                finished_at=unit.at,
-            )
-            job = jobs.of_evaluation(unit.connection, evaluation_id)
-            if job is not None:
-                done = JobStatus.DONE if status == "completed" else JobStatus.FAILED
-                jobs.change(unit.connection, job.id, status=done, finished_at=unit.at)
-
-        await self._ledger.write(work)
-
-    def fail_evaluation(
-        self, unit: Unit, job: Job, why: str, error: Mapping[str, Any] | None
-    ) -> None:
-        """Its worker ended without a word."""
-        if job.evaluation_id is None:
-            return
-        evaluations.change(
-            unit.connection,
-            job.evaluation_id,
-            status="failed",
-            error=finite_or_name(dict(error or {"message": why})),
-            finished_at=unit.at,
-        )
-        jobs.change(unit.connection, job.id, status=JobStatus.FAILED, finished_at=unit.at)
-
-    def files_of(self, session: Session) -> dict[str, str]:
-        """The model files a session has saved: file name → path relative to the models folder."""
-        folder = self.folder / "sessions" / session.session_id
-        model = self._of(folder) if folder.is_dir() else None
-        if model is None:
-            return {}
-        return {name: f"sessions/{session.session_id}/{name}" for name in model.files}
-
-    # The documented paths always show a scenario's newest session.
-
-    def show_newest(self, session: Session) -> None:
-        """Let `models/{scenario}_high_agent.pt` and its like show this session's files."""
-        if session.scenario_name is None:
-            return
-        source = self.folder / "sessions" / session.session_id
-        for part in PARTS:
-            name = f"{session.scenario_name}_{part}"
-            if (source / name).is_file():
-                _point(self.folder / name, source / name)
-
-    def show_checkpoints(self, session: Session) -> None:
-        """Let `models/checkpoints/{scenario}` show this session's checkpoints."""
-        if session.scenario_name is None:
-            return
-        checkpoints = self.folder / "sessions" / session.session_id / "checkpoints"
-        checkpoints.mkdir(parents=True, exist_ok=True)
-        _point(self.folder / "checkpoints" / session.scenario_name, checkpoints)
-
-    def _of(self, folder: Path) -> Model | None:
-        high = [*folder.glob("*_high_agent.pt"), *folder.glob("*_agent.pt")]
-        if not high:
-            return None
-        name = re.sub(r"_(high_|low_)?agent\.pt$", "", high[0].name)
-        files = {
-            p.name: p.stat().st_size for part in PARTS if (p := folder / f"{name}_{part}").is_file()
-        }
-        shown = self.folder / high[0].name
-        return Model(
-            id=folder.name,
-            name=name,
-            folder=str(folder.resolve()),
-            files=files,
-            size_bytes=sum(files.values()),
-            saved_at=high[0].stat().st_mtime,
-            current=shown.exists() and shown.resolve() == high[0].resolve(),
-        )
-
-    def _trained_on(self, model: Model) -> dict[str, Any]:
-        """The scenario as it was when the model was trained."""
-        path = Path(model.folder) / "scenario.json"
-        if path.is_file():
-            data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            return data
-        return self._scenarios.get(model.name).to_mapping()
+def _flat(value: Any, path: str = "") -> dict[str, Any]:
+    """Leaves of nested mappings by dotted path."""
+    if isinstance(value, Mapping) and value:
+        found: dict[str, Any] = {}
+        for key, inner in value.items():
+            found |= _flat(inner, f"{path}.{key}" if path else str(key))
+        return found
+    return {path: value}
 
 
 def no_training_part(command: str, detail: str = "") -> Unavailable:
@@ -290,20 +210,3 @@ def no_training_part(command: str, detail: str = "") -> Unavailable:
         detail=detail or f"Install it with: {command}",
         details={"command": command},
     )
-
-
-def _point(link: Path, target: Path) -> None:
-    """Make `link` show `target`, atomically: a relative link, or a copy where links cannot be."""
-    link.parent.mkdir(parents=True, exist_ok=True)
-    aside = link.with_name(f".{link.name}.{new_id()}")
-    try:
-        aside.symlink_to(os.path.relpath(target, link.parent), target_is_directory=target.is_dir())
-    except OSError:
-        if target.is_dir():
-            return  # The session's own folder still holds them.
-        shutil.copy2(target, aside)
-    if link.is_dir() and not link.is_symlink():
-        logger.warning("%s is a folder of its own; left as it is", link)
-        aside.unlink()
-        return
-    aside.replace(link)

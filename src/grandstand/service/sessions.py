@@ -207,7 +207,7 @@ class Sessions:
             NotFound: no such session.
             Conflict: it is external, or its status does not allow the verb.
         """
-        return await self._ledger.write(lambda unit: self._ask(unit, session_id, verb))
+        return await self._ledger.write(lambda unit: self.order(unit, session_id, verb))
 
     async def delete(self, session_id: str, *, force: bool = False, files: bool = False) -> None:
         """Delete a session with all its records.
@@ -367,7 +367,8 @@ class Sessions:
             told.setdefault("total_episodes", session.total_episodes)
         self.move(unit, session, status, told, changes)
 
-    def _ask(self, unit: Unit, session_id: str, verb: str) -> Asked:
+    def order(self, unit: Unit, session_id: str, verb: str) -> Asked:
+        """`ask` within a larger transaction."""
         session = unit.session(session_id)
         if session.kind is Kind.EXTERNAL:
             raise Conflict(

@@ -7,13 +7,13 @@ from typing import Any
 
 from grandstand.bus.base import Changed
 from grandstand.errors import ValidationFailed
-from grandstand.model.session import Status
+from grandstand.model.session import ENDED, Status
 from grandstand.model.telemetry import STATUS, Batch
 from grandstand.service.access import Grant
 from grandstand.service.ledger import Ledger, Unit
 from grandstand.store import jobs
 from grandstand.store import sessions as session_rows
-from grandstand.store.log import Append
+from grandstand.store.log import Append, ended, superseded
 
 REPORTABLE = {
     Status.STARTING,
@@ -78,6 +78,19 @@ class Telemetry:
             appended.duplicate,
             batch.warnings,
         )
+
+    async def admit(self, session_id: str, grant: Grant) -> None:
+        """Let in a report that is not stored, by the rules of those that are.
+
+        Raises:
+            NotFound: no such session.
+            Conflict: the session has ended, or a newer attempt has taken over.
+        """
+        session = await self._ledger.database.read(lambda c: session_rows.get(c, session_id))
+        if grant.attempt is not None and grant.attempt != session.attempt:
+            raise superseded(session_id, grant.attempt, session.attempt)
+        if session.status in ENDED:
+            raise ended(session_id, session.status)
 
     def _status(self, batch: Batch) -> dict[str, Any]:
         """What a worker's own status events change in the session."""

@@ -17,13 +17,15 @@ from typing import Any
 
 from grandstand.bus.base import Changed, Deleted, News
 from grandstand.errors import BadRequest, Conflict, NotFound, TrainingBusy, Unavailable
+from grandstand.model.scenarios import Scenario
 from grandstand.model.session import ENDED, Kind, Session, Status, Wanted, new_id
 from grandstand.model.telemetry import finite_or_name
 from grandstand.service.access import Grant
+from grandstand.service.evaluations import Evaluations
 from grandstand.service.ledger import Ledger, Unit
-from grandstand.service.models import Models
 from grandstand.service.scenarios import Scenarios
 from grandstand.service.sessions import Sessions
+from grandstand.service.shelf import Shelf
 from grandstand.store import jobs
 from grandstand.store import sessions as rows
 from grandstand.store.jobs import Job, JobKind, JobStatus
@@ -62,6 +64,7 @@ class NewTraining:
     pace: float | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
     resume_from: Mapping[str, Any] | None = None
+    early_stopping: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,22 +102,26 @@ class Training:
         ledger: Ledger,
         sessions: Sessions,
         scenarios: Scenarios,
-        models: Models,
+        shelf: Shelf,
+        evaluations: Evaluations,
         *,
         capacity: int,
         heartbeat_seconds: float,
         threads_per_worker: int,
         max_attempts: int,
+        keep_checkpoints: int,
         missing: Callable[[bool], Unavailable | None],
     ) -> None:
         self._ledger = ledger
         self._sessions = sessions
         self._scenarios = scenarios
-        self._models = models
+        self._shelf = shelf
+        self._evaluations = evaluations
         self._capacity = capacity
         self._heartbeat = heartbeat_seconds
         self._threads = threads_per_worker
         self._max_attempts = max_attempts
+        self._keep_checkpoints = keep_checkpoints
         self._missing = missing
         self._news: dict[str, asyncio.Event] = {}
         self.work_waiting = asyncio.Event()
@@ -132,11 +139,18 @@ class Training:
             TrainingBusy: one is running or waiting already and `queue` is false.
             Unavailable: trainings cannot run here (code ``training_unavailable``).
         """
-        scenario = self._scenarios.get(new.scenario_name).with_overrides(new.overrides)
         source = await self._source(new.resume_from)
+        before: Mapping[str, Any] = source.pop("order") if source else {}
+        scenario = self._scenarios.get(new.scenario_name)
+        if before and before["scenario"]["name"] == scenario.name:
+            # What goes on exactly goes on with the very scenario it began with, overrides and all.
+            scenario = Scenario.from_mapping(before["scenario"])
+        scenario = scenario.with_overrides(new.overrides)
         if (missing := self._missing(new.queue)) is not None:
             raise missing
-        episodes = new.num_episodes or scenario.training.num_episodes
+        episodes = (
+            new.num_episodes or before.get("num_episodes") or scenario.training.num_episodes
+        )
         session_id = new_id()
         payload = {
             "scenario": scenario.to_mapping(),
@@ -148,6 +162,7 @@ class Training:
             "device": new.device,
             "overrides": dict(new.overrides),
             "resume_from": source,
+            "early_stopping": new.early_stopping,
         }
 
         def work(unit: Unit) -> Started:
@@ -319,8 +334,9 @@ class Training:
             "wanted": session.wanted,
             "threads": self._threads,
             "heartbeat_seconds": self._heartbeat,
+            "keep_checkpoints": self._keep_checkpoints,
             "folder": str(folder.resolve()),
-            "cache_folder": str(self._models.cache_folder.resolve()),
+            "cache_folder": str(self._evaluations.cache_folder.resolve()),
             "last_seq": session.last_seq,
             "current_episode": session.current_episode,
         }
@@ -430,7 +446,7 @@ class Training:
 
         session = await self._ledger.write(work)
         if session.status in ENDED:
-            self._models.show_newest(session)
+            self._shelf.show_newest(session)
         self.work_waiting.set()
         return session
 
@@ -456,7 +472,7 @@ class Training:
         job = await self._ledger.write(work)
         if job is not None and job.session_id is not None:
             session = await self._sessions.get(job.session_id)
-            self._models.show_checkpoints(session)
+            self._shelf.show_checkpoints(session)
         return job
 
     async def launched(self, job: Job, pid: int, started_at: float) -> None:
@@ -492,7 +508,7 @@ class Training:
             if now is None or now.status is not JobStatus.CLAIMED or now.attempt != job.attempt:
                 return
             if now.session_id is None:
-                self._models.fail_evaluation(unit, now, why, error)
+                self._evaluations.fail(unit, now, why, error)
                 return
             session = unit.session(now.session_id)
             failures = now.failures + (1 if counts else 0)
@@ -587,7 +603,13 @@ class Training:
             raise NotFound(
                 f"session {source.session_id} has no checkpoints", code="checkpoint_not_found"
             )
-        return {"session_id": source.session_id, "checkpoint": told.get("checkpoint")}
+        pk = await self._sessions.key(source.session_id)
+        job = await self._ledger.database.read(lambda c: jobs.of_session(c, pk))
+        return {
+            "session_id": source.session_id,
+            "checkpoint": told.get("checkpoint"),
+            "order": job.payload if job is not None else {},
+        }
 
     def _hear(self, news: News) -> None:
         if isinstance(news, Changed):

@@ -209,8 +209,15 @@ class TrainingConfig(Section):
     max_attempts: int = Field(
         5, ge=1, description="How often a lost training is started again before it counts failed."
     )
+    keep_checkpoints: int = Field(
+        10,
+        ge=1,
+        description="How many of a session's newest checkpoints stay, beside its best one.",
+    )
     scenarios_dir: Path | None = Field(
-        None, description="A folder with scenarios of your own (YAML), besides the shipped ones."
+        None,
+        description="The folder of your own scenarios (YAML), besides the shipped ones; "
+        "left out, `scenarios` in `data_storage_path`.",
     )
 
 
@@ -297,6 +304,10 @@ class Settings(Section):
     def resolved_models_dir(self) -> Path:
         """Where models and checkpoints lie."""
         return self.models_dir or self.data_storage_path / "models"
+
+    def resolved_scenarios_dir(self) -> Path:
+        """Where scenarios of one's own lie; made when the first is saved."""
+        return self.training.scenarios_dir or self.data_storage_path / "scenarios"
 
     def resolved_database_url(self) -> str:
         """The URL to open.

@@ -60,3 +60,23 @@ def change(connection: Connection, evaluation_id: str, **values: Any) -> None:
     connection.execute(
         update(evaluations).where(evaluations.c.id == evaluation_id).values(**values)
     )
+
+
+def listing(
+    connection: Connection, model_name: str | None = None, limit: int = 200
+) -> list[Row[Any]]:
+    """The newest evaluations, of one model or of all, newest first."""
+    query = select(evaluations).order_by(evaluations.c.created_at.desc(), evaluations.c.id.desc())
+    if model_name is not None:
+        query = query.where(evaluations.c.model_name == model_name)
+    return list(connection.execute(query.limit(limit)))
+
+
+def completed(connection: Connection, model_names: list[str]) -> dict[str, Row[Any]]:
+    """The newest finished evaluation of each model that has one, by the model's name."""
+    rows = connection.execute(
+        select(evaluations)
+        .where(evaluations.c.model_name.in_(model_names), evaluations.c.status == "completed")
+        .order_by(evaluations.c.created_at, evaluations.c.id)
+    )
+    return {row.model_name: row for row in rows}

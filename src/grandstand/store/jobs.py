@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -41,6 +42,8 @@ class Job:
     attempt: int
     evaluation_id: str | None
     priority: int
+    place: int
+    """Among those of the same priority the least goes first."""
     payload: dict[str, Any]
     failures: int
     claimed_by: str | None
@@ -55,6 +58,8 @@ _columns = (
     sessions.c.attempt.label("the_attempt"),
 )
 _joined = jobs.outerjoin(sessions, sessions.c.pk == jobs.c.session_pk)
+ORDER = (jobs.c.priority.desc(), jobs.c.place, jobs.c.id)
+"""In which order jobs are claimed."""
 
 
 def add(
@@ -67,9 +72,11 @@ def add(
     evaluation_id: str | None = None,
     priority: int = 0,
 ) -> int:
-    """Put a job in the queue; returns its id."""
+    """Put a job at the end of the queue (of its priority); returns its id."""
+    last = select(func.coalesce(func.max(jobs.c.place), 0)).scalar_subquery()
     result = connection.execute(
         insert(jobs).values(
+            place=last + 1,
             kind=kind.value,
             status=JobStatus.QUEUED.value,
             session_pk=session_pk,
@@ -85,14 +92,14 @@ def add(
 
 
 def claim(connection: Connection, kind: JobKind, supervisor: str, at: datetime) -> Job | None:
-    """Take the next queued job: highest priority, then oldest. None when there is none.
+    """Take the next queued job (see `ORDER`). None when there is none.
 
     One statement, so two supervisors never take the same.
     """
     waiting = (
         select(jobs.c.id)
         .where(jobs.c.status == JobStatus.QUEUED.value, jobs.c.kind == kind.value)
-        .order_by(jobs.c.priority.desc(), jobs.c.id)
+        .order_by(*ORDER)
         .limit(1)
     )
     if connection.dialect.name != "sqlite":
@@ -140,10 +147,7 @@ def of_evaluation(connection: Connection, evaluation_id: str) -> Job | None:
 def in_status(connection: Connection, status: JobStatus) -> list[Job]:
     """Every job of a status, in the order in which they would be claimed."""
     rows = connection.execute(
-        select(*_columns)
-        .select_from(_joined)
-        .where(jobs.c.status == status.value)
-        .order_by(jobs.c.priority.desc(), jobs.c.id)
+        select(*_columns).select_from(_joined).where(jobs.c.status == status.value).order_by(*ORDER)
     )
     return [_shape(row) for row in rows]
 
@@ -152,6 +156,19 @@ def count(connection: Connection, kind: JobKind, status: JobStatus) -> int:
     """How many jobs of a kind are in a status."""
     query = select(func.count()).where(jobs.c.kind == kind.value, jobs.c.status == status.value)
     return int(connection.scalar(query) or 0)
+
+
+def put_in_order(connection: Connection, ordered: Sequence[Job], priority: int) -> None:
+    """Give jobs a priority and, among themselves, the order they come in.
+
+    They share out the places they have, so nobody else's changes.
+    """
+    least = 0
+    for job, free in zip(ordered, sorted(job.place for job in ordered), strict=True):
+        place = max(free, least)  # two that came at once may have got the same
+        least = place + 1
+        if (job.place, job.priority) != (place, priority):
+            change(connection, job.id, place=place, priority=priority)
 
 
 def change(connection: Connection, job_id: int, **values: Any) -> None:
@@ -169,6 +186,7 @@ def _shape(row: Row[Any]) -> Job:
         attempt=row.the_attempt or 0,
         evaluation_id=row.evaluation_id,
         priority=row.priority,
+        place=row.place,
         payload=row.payload,
         failures=row.failures,
         claimed_by=row.claimed_by,

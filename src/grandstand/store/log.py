@@ -175,27 +175,37 @@ def no_session(session_id: str) -> NotFound:
     )
 
 
+def superseded(session_id: str, attempt: int, newest: int) -> Conflict:
+    """The one answer for a report of an older attempt."""
+    return Conflict(
+        f"attempt {attempt} of session {session_id} was superseded",
+        code="attempt_superseded",
+        detail="A newer worker has claimed this session; this one should leave.",
+        details={"attempt": newest},
+    )
+
+
+def ended(session_id: str, status: Status) -> Conflict:
+    """The one answer for a report to a session that has ended."""
+    return Conflict(
+        f"session {session_id} has ended ({status.value})",
+        code="session_ended",
+        detail="Open it again with resume=true, or start a new session.",
+        details={"session_id": session_id, "status": status.value},
+    )
+
+
 def _append(connection: Connection, state: _State, append: Append) -> Appended:
     row, batch = state.row, append.batch
     if append.attempt is not None and append.attempt != row.attempt:
-        raise Conflict(
-            f"attempt {append.attempt} of session {row.session_id} was superseded",
-            code="attempt_superseded",
-            detail="A newer worker has claimed this session; this one should leave.",
-            details={"attempt": row.attempt},
-        )
+        raise superseded(row.session_id, append.attempt, row.attempt)
     check_batch(batch)
     if batch.batch_id is not None and (known := state.batches.get(batch.batch_id)):
         return Appended(
             state.pk, row.session_id, known[0], known[1], [], append.at, True, state.status
         )
     if state.status in ENDED and not append.ended_too:
-        raise Conflict(
-            f"session {row.session_id} has ended ({state.status.value})",
-            code="session_ended",
-            detail="Open it again with resume=true, or start a new session.",
-            details={"session_id": row.session_id, "status": state.status.value},
-        )
+        raise ended(row.session_id, state.status)
     if keys := {r.key for r in batch.records if r.key is not None}:
         batch = batch.once()
         stored = connection.execute(

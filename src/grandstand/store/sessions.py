@@ -179,7 +179,7 @@ def verbs(kind: Kind, status: Status) -> list[str]:
     if status in (Status.STARTING, Status.RUNNING):
         return ["pause", "stop", "checkpoint"]
     if status in (Status.PAUSING, Status.PAUSED):
-        return ["resume", "stop"]
+        return ["resume", "stop", "checkpoint"]
     if status is Status.QUEUED:
         return ["stop"]
     if status in (Status.STOPPED, Status.FAILED, Status.LOST):

@@ -173,6 +173,7 @@ jobs = Table(
     Column("evaluation_id", String(32), ForeignKey("evaluations.id", ondelete="CASCADE")),
     Column("status", String(16), nullable=False),
     Column("priority", Integer, nullable=False, server_default="0"),
+    Column("place", BigInteger, nullable=False, server_default="0"),
     Column("payload", JSON, nullable=False),
     Column("failures", Integer, nullable=False, server_default="0"),
     Column("created_at", UtcTime, nullable=False),

@@ -12,7 +12,7 @@ from time import perf_counter, process_time
 from grandstand.errors import GrandstandError
 from grandstand.model.scenarios import load_scenario
 from grandstand.train.evaluate import evaluate
-from grandstand.train.policy import load_policy
+from grandstand.train.policy import load_policy, save_models
 from grandstand.train.trainer import make_trainer
 
 
@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
             sys.stdout.write(f"{update.update} {step} {trainer.episodes_done} {mean:.1f} {rest}\n")
     wall, cpu = perf_counter() - began, process_time() - cpu
     with TemporaryDirectory() as folder:
-        saved = trainer.save_models(given.save or Path(folder), given.scenario)
+        saved = save_models(trainer.models(), given.save or Path(folder), given.scenario)
         policy = load_policy(next(path for path in saved.values() if "high" not in path.name))
         result = evaluate(policy, episodes=given.evaluate, seed=1, cache=given.cache)
     sys.stdout.write(

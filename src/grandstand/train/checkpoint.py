@@ -16,7 +16,6 @@ import hashlib
 import io
 import json
 import os
-import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,10 +25,15 @@ from typing import Any
 import torch
 
 from grandstand.errors import NotFound, ValidationFailed
+from grandstand.model.checkpoints import (
+    MANIFEST,
+    STATE,
+    checkpoint_name,
+    checkpoints,
+    damage,
+    episode_of,
+)
 
-MANIFEST = "manifest.json"
-STATE = "state.pt"
-_NAME = re.compile(r"checkpoint_episode_(\d+)")
 _ASIDE = ".writing_"
 
 
@@ -43,21 +47,6 @@ class Checkpoint:
     """For `Trainer.load_state_dict`."""
     metadata: dict[str, Any]
     history: Any
-
-
-@dataclass(frozen=True)
-class Found:
-    """The answer of `newest_whole`."""
-
-    path: Path | None
-    """The newest undamaged checkpoint; None if there is none."""
-    damaged: list[str]
-    """Names of newer ones passed over, newest first, each with the reason."""
-
-
-def checkpoint_name(episode: int) -> str:
-    """`checkpoint_episode_{N}`."""
-    return f"checkpoint_episode_{episode}"
 
 
 def save_checkpoint(
@@ -127,57 +116,6 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def episode_of(path: Path) -> int | None:
-    """N of `checkpoint_episode_{N}`, or None for another name."""
-    match = _NAME.fullmatch(path.name)
-    return int(match[1]) if match else None
-
-
-def checkpoints(root: Path) -> list[Path]:
-    """Checkpoint folders by episode, oldest first, whole or not."""
-    if not root.is_dir():
-        return []
-    numbered = [
-        (number, path) for path in root.iterdir() if (number := episode_of(path)) is not None
-    ]
-    return [path for _, path in sorted(numbered)]
-
-
-def damage(path: Path) -> str | None:
-    """What is wrong with a checkpoint, as a phrase; None if it is whole."""
-    try:
-        manifest = json.loads((path / MANIFEST).read_bytes())
-        listed = dict(manifest["files"])
-        expected = [(name, entry["sha256"]) for name, entry in listed.items()]
-    except FileNotFoundError:
-        return "no manifest"
-    except (OSError, ValueError, KeyError, TypeError):
-        return "unreadable manifest"
-    if not {STATE, "metadata.json", "training_history.json"} <= listed.keys():
-        return "incomplete manifest"
-    for name, digest in expected:
-        if Path(name).name != name:
-            return f"a manifest that names {name!r}"
-        try:
-            data = (path / name).read_bytes()
-        except OSError:
-            return f"{name} missing"
-        if hashlib.sha256(data).hexdigest() != digest:
-            return f"{name} damaged"
-    return None
-
-
-def newest_whole(root: Path) -> Found:
-    """The newest checkpoint that passes its manifest, and the newer ones that do not."""
-    damaged: list[str] = []
-    for path in reversed(checkpoints(root)):
-        wrong = damage(path)
-        if wrong is None:
-            return Found(path, damaged)
-        damaged.append(f"{path.name}: {wrong}")
-    return Found(None, damaged)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -31,14 +30,18 @@ from grandstand.train import household_kernels as kernels
 from grandstand.train.episodes import EpisodeBook
 from grandstand.train.household_kernels import AGGREGATES, FINISHED, GOALS, INPUTS, Records
 from grandstand.train.household_numbers import Household, spread_seed
-from grandstand.train.policy import agent_file, write_whole
+from grandstand.train.policy import agent_file
 from grandstand.train.ppo import Level, PPOSettings
-from grandstand.train.trainer import DecisionColumns, Update
+from grandstand.train.trainer import DecisionColumns, Diverged, Update
 
 START_BIAS = (0.5, 0.3)
 """Where the Executor's two numbers start: half the surplus invested, three tenths consumed."""
 GOAL_BIAS = (0.5, 0.5, 0.5)
 CONFIDENT_WITHIN = 0.25
+BAD_IN_A_ROW = 3
+"""Updates with a gradient that is no number before the networks go back to the last good ones."""
+MOST_RETURNS = 3
+"""How often they may go back before the run is given up."""
 
 
 def default_environments(num_episodes: int) -> int:
@@ -104,9 +107,9 @@ class HouseholdTrainer:
         self.step = 0
         self.updates = 0
         self.elapsed_seconds = 0.0
-        self.best_mean = -math.inf
-        self.best_step = 0
-        self.best_weights: dict[str, Any] | None = None
+        self.bad_in_a_row = 0
+        self.returns = 0
+        self._good = self._level_states()
         self._make_buffers()
 
     def _settings(self, learning_rate: float) -> PPOSettings:
@@ -150,14 +153,25 @@ class HouseholdTrainer:
 
     def __next__(self) -> Update:
         """Live one rollout, learn from it, report it."""
-        if self.book.count >= self.num_episodes or self._out_of_patience():
+        if self.book.count >= self.num_episodes:
             raise StopIteration
         began = perf_counter()
         remaining = 1.0 - self.book.count / self.num_episodes
         running = self.book.count + 1
+        before = self.envs.copy()
         noise, ended_count, decisions_count = self._roll()
         lived = perf_counter() - began
-        scalars, values = self._learn(noise, decisions_count, remaining)
+        if np.isfinite(self._rewards).all():
+            scalars, values = self._learn(noise, decisions_count, remaining)
+            self._guard(scalars)
+        else:  # not lived: households go back to where they were, the networks to good ones
+            self.envs[:] = before
+            ended_count, values = 0, None
+            scalars = {}
+            self._go_back(scalars)
+        for level in ("low", "high"):
+            if not scalars.get(f"{level}/skipped_steps", 1.0):
+                del scalars[f"{level}/skipped_steps"]  # a curve of nothing is no curve
         steps = self.months * self.count
         self.step += steps
         self.updates += 1
@@ -165,14 +179,13 @@ class HouseholdTrainer:
         finished = self._finished[:ended_count]
         episodes = self.book.add(finished, self.elapsed_seconds, lived, self.months)
         self.elapsed_seconds += seconds
-        self._remember_best(finished)
         scalars["steps_per_second"] = steps / seconds
         return Update(
             update=self.updates,
             step=self.step,
             episodes=episodes,
             scalars=scalars,
-            decisions=self._decisions(values, running, finished),
+            decisions=None if values is None else self._decisions(values, running, finished),
         )
 
     def _roll(self) -> tuple[Tensor, int, int]:
@@ -294,7 +307,9 @@ class HouseholdTrainer:
         scale = float(self.household.rules["reward_scale"][0]) * (1.0 - self.mixing)
         to_come = values[:-1, 0].numpy().astype(np.float64) / max(scale, 1e-12) + trace[:, 7]
         nothing = np.full(self.months, np.nan)
-        within = [math.erf(CONFIDENT_WITHIN / (one * math.sqrt(2.0))) for one in self._spread]
+        # However sharp the policy has become, it is no division by zero.
+        spread = [max(one, 1e-9) * math.sqrt(2.0) for one in self._spread]
+        within = [math.erf(CONFIDENT_WITHIN / one) for one in spread]
         return DecisionColumns(
             episode=np.minimum(episode, self.num_episodes),
             month=trace[:, 4].astype(np.int64),
@@ -309,20 +324,52 @@ class HouseholdTrainer:
             confidence=np.full(self.months, math.prod(within)),
         )
 
-    # --- Early stopping ---------------------------------------------------------------------------
+    # --- Numbers that are none --------------------------------------------------------------------
 
-    def _out_of_patience(self) -> bool:
-        patience = self.scenario.training.patience_steps
-        return patience is not None and self.step - self.best_step >= patience
+    def _guard(self, scalars: dict[str, float]) -> None:
+        """Keep what is no number out of the networks: skip, go back, then give up.
 
-    def _remember_best(self, finished: Records) -> None:
-        """Keep the weights with the best mean return; only where patience is asked for."""
-        if self.scenario.training.patience_steps is None:
+        `Level.learn` takes no step along a gradient that is NaN or infinite. After `BAD_IN_A_ROW`
+        such updates, or at once where a weight is no number, the networks go back to the last
+        update without one and learn half as fast; after `MOST_RETURNS` of that the run has failed.
+
+        Raises:
+            Diverged: it has.
+        """
+        levels = self._levels()
+        broken = not all(level.finite for level in levels.values())
+        skipped = sum(scalars.get(f"{name}/skipped_steps", 0.0) for name in ("low", "high"))
+        if not broken and not skipped:
+            self.bad_in_a_row = 0
+            self._good = self._level_states()
             return
-        totals = finished["total"][finished["whole"] == 1]
-        if len(totals) and float(totals.mean()) > self.best_mean:
-            self.best_mean, self.best_step = float(totals.mean()), self.step
-            self.best_weights = {name: level.weights() for name, level in self._levels().items()}
+        self.bad_in_a_row += 1
+        if broken or self.bad_in_a_row >= BAD_IN_A_ROW:
+            self._go_back(scalars)
+
+    def _go_back(self, scalars: dict[str, float]) -> None:
+        """Return the networks to the last update without numbers that are none.
+
+        Raises:
+            Diverged: they have been returned `MOST_RETURNS` times already.
+        """
+        if self.returns >= MOST_RETURNS:
+            wrong = sorted(name for name, value in scalars.items() if not math.isfinite(value))
+            raise Diverged(
+                f"the networks diverged at update {self.updates + 1} and going back to good ones "
+                f"{self.returns} times, each time learning half as fast, did not help "
+                f"(no numbers: {', '.join(wrong) or 'weights'}). Smaller learning rates are the "
+                "first thing to try."
+            )
+        self.returns += 1
+        self.bad_in_a_row = 0
+        for name, level in self._levels().items():
+            level.load_state_dict(self._good[name])
+            level.caution = 0.5**self.returns
+        scalars["rolled_back"] = float(self.returns)
+
+    def _level_states(self) -> dict[str, dict[str, Any]]:
+        return {name: level.state_dict() for name, level in self._levels().items()}
 
     def _levels(self) -> dict[str, Level]:
         if self.strategist is None:
@@ -334,20 +381,21 @@ class HouseholdTrainer:
     def state_dict(self) -> dict[str, Any]:
         """All that an exact continuation needs: tensors and plain values, copies of their own."""
         return {
-            "format": 1,
+            "format": 2,
             "scenario_hash": scenario_hash(self.scenario),
             "versions": versions(),
-            "levels": {name: level.state_dict() for name, level in self._levels().items()},
+            "levels": self._level_states(),
             "generator": self.generator.get_state(),
             "envs": torch.from_numpy(self.envs.view(np.uint8).copy()),
             "book": self.book.state_dict(),
             "step": self.step,
             "updates": self.updates,
             "elapsed_seconds": self.elapsed_seconds,
-            "best": {
-                "mean": self.best_mean,
-                "step": self.best_step,
-                "weights": self.best_weights,
+            "guard": {
+                "bad_in_a_row": self.bad_in_a_row,
+                "returns": self.returns,
+                # The last good networks are the present ones, but after a bad update.
+                "good": self._good if self.bad_in_a_row else None,
             },
         }
 
@@ -358,7 +406,7 @@ class HouseholdTrainer:
             Conflict: the state is of another scenario or configuration, or was made with another
                 thread count or other versions, with which it would not continue exactly.
         """
-        if state.get("format") != 1 or state["scenario_hash"] != scenario_hash(self.scenario):
+        if state.get("format") != 2 or state["scenario_hash"] != scenario_hash(self.scenario):
             raise Conflict(
                 "This state belongs to another scenario or configuration.",
                 code="state_mismatch",
@@ -379,34 +427,20 @@ class HouseholdTrainer:
         self.step = state["step"]
         self.updates = state["updates"]
         self.elapsed_seconds = state["elapsed_seconds"]
-        best = state["best"]
-        self.best_mean, self.best_step = best["mean"], best["step"]
-        self.best_weights = best["weights"]
+        guard = state["guard"]
+        self.bad_in_a_row, self.returns = guard["bad_in_a_row"], guard["returns"]
+        self._good = guard["good"] or self._level_states()
 
     # --- Models -----------------------------------------------------------------------------------
 
     def models(self) -> dict[str, dict[str, Any]]:
-        """The agents by file stem (`high_agent` and `low_agent`, or `agent`), ready to be saved.
-
-        After an early stop these are the best weights, else the ones as they are now.
-        """
+        """The agents by file stem (`high_agent` and `low_agent`, or `agent`), ready to be saved."""
         chosen = {name: level.weights() for name, level in self._levels().items()}
-        if self.best_weights is not None and self._out_of_patience():
-            chosen = self.best_weights
         scenario = self.scenario.to_mapping()
         return {
             name: agent_file(name, scenario, weights, episodes=self.book.count, step=self.step)
             for name, weights in chosen.items()
         }
-
-    def save_models(self, folder: Path, scenario_name: str) -> dict[str, Path]:
-        """Write the agents as `{scenario_name}_{stem}.pt`; returns the paths by stem."""
-        folder.mkdir(parents=True, exist_ok=True)
-        paths = {}
-        for stem, content in self.models().items():
-            paths[stem] = folder / f"{scenario_name}_{stem}.pt"
-            write_whole(paths[stem], content)
-        return paths
 
 
 def versions() -> dict[str, str | int]:

@@ -61,6 +61,17 @@ def write_whole(path: Path, content: Mapping[str, Any]) -> None:
     aside.replace(path)
 
 
+def save_models(
+    models: Mapping[str, Mapping[str, Any]], folder: Path, scenario_name: str
+) -> dict[str, Path]:
+    """Write agents (see `Trainer.models`) as `{scenario_name}_{stem}.pt`; the paths by stem."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = {stem: folder / f"{scenario_name}_{stem}.pt" for stem in models}
+    for stem, content in models.items():
+        write_whole(paths[stem], content)
+    return paths
+
+
 def read_agent(path: Path) -> dict[str, Any]:
     """Read one agent's file; no code in it is ever run.
 
@@ -129,6 +140,13 @@ class Policy:
             )
         self._household = Household(self.scenario)
         self._generator = torch.Generator().manual_seed(spread_seed(seed))
+
+    action_names = ("invest", "save", "consume")
+    """What the numbers that `act` gives are."""
+
+    def reseed(self, seed: int) -> None:
+        """Begin the draws of acting without `greedy` anew."""
+        self._generator.manual_seed(spread_seed(seed))
 
     def decide(
         self, household: Household, envs: Records, z: Tensor, *, greedy: bool, scratch: _Scratch
@@ -212,7 +230,7 @@ class _Scratch:
         assert inputs in (INPUTS, INPUTS + GOALS)
 
 
-def load_policy(path: Path, *, seed: int = 0) -> Policy:
+def load_policy(path: str | Path, *, seed: int = 0) -> Policy:
     """The policy in `path`: an agent's file, or a folder that holds one policy's files.
 
     Args:
@@ -224,6 +242,7 @@ def load_policy(path: Path, *, seed: int = 0) -> Policy:
         NotFound: no such file, or no agent in the folder.
         ValidationFailed: damaged, of another kind, or several policies in one folder.
     """
+    path = Path(path)
     if path.is_dir():
         lows = sorted([*path.glob("*low_agent.pt"), *_flat_files(path)])
         if not lows:

@@ -17,6 +17,8 @@ from torch import Tensor, nn
 LARGEST_MINIBATCH = 8192
 BETAS = (0.9, 0.999)
 ADAM_EPSILON = 1e-5
+ABSURD = 1e6
+"""No weight gets there but by diverging; learned ones stay below a hundred."""
 CHUNK = 2048
 """Rows per forward and backward pass: what the second-level cache holds. A minibatch of several
 chunks sums their gradients and takes one step, so the step does not depend on it but for
@@ -112,6 +114,7 @@ class Level:
         policy: inputs -> mean of z.
         value: inputs -> expected discounted learning reward to come.
         log_std: one number an action dimension.
+        caution: 1, halved each time the weights had to be rolled back; scales the learning rate.
     """
 
     def __init__(
@@ -134,8 +137,10 @@ class Level:
             self._last_layer().bias.copy_(torch.tensor(bias))
         self.log_std = nn.Parameter(torch.full((actions,), log_std))
         policy = [*self.policy.parameters(), self.log_std]
-        self._border = sum(item.numel() for item in policy)
+        border = sum(item.numel() for item in policy)
+        self._parts = (slice(border), slice(border, None))
         self.adam = Adam([*policy, *self.value.parameters()])
+        self.caution = 1.0
 
     def _last_layer(self) -> nn.Linear:
         layer = self.policy[-1]
@@ -175,10 +180,11 @@ class Level:
 
         Returns:
             Means over the minibatches: policy_loss, value_loss, entropy, kl, clip_fraction,
-            policy_gradient_norm, value_gradient_norm; and explained_variance of the values before.
+            policy_gradient_norm, value_gradient_norm; explained_variance of the values before; and
+            skipped_steps, minibatches whose gradient was NaN or infinite and changed nothing.
         """
         settings = self.settings
-        learning_rate = settings.learning_rate * remaining
+        learning_rate = settings.learning_rate * remaining * self.caution
         returns = advantages + values
         spread = returns.var(correction=0)
         unexplained = (advantages.var(correction=0) / spread) if spread > 1e-12 else spread + 1.0
@@ -187,7 +193,7 @@ class Level:
             old = (-0.5 * noise.square() - self.log_std).sum(1)
         sums = torch.zeros(4, dtype=torch.float64)
         norms = [0.0, 0.0]
-        steps = 0
+        steps = skipped = 0
         for rows in self._minibatches(len(inputs), generator):
             self.adam.gradients.zero_()
             scale = 1.0 / len(rows)
@@ -195,8 +201,11 @@ class Level:
                 sums += scale * self._backward(
                     inputs[chunk], z[chunk], old[chunk], normed[chunk], returns[chunk], scale
                 )
-            for j, part in enumerate((slice(self._border), slice(self._border, None))):
-                norms[j] += self._shorten(self.adam.gradients[part])
+            lengths = [self._shorten(self.adam.gradients[part]) for part in self._parts]
+            if not all(map(math.isfinite, lengths)):
+                skipped += 1  # a step along a gradient that is no number would end everything
+                continue
+            norms = [norm + length for norm, length in zip(norms, lengths, strict=True)]
             self.adam.step(learning_rate)
             steps += 1
         losses = (sums / max(steps, 1)).tolist()
@@ -213,6 +222,7 @@ class Level:
             "policy_gradient_norm": norms[0] / max(steps, 1),
             "value_gradient_norm": norms[1] / max(steps, 1),
             "learning_rate": learning_rate,
+            "skipped_steps": float(skipped),
         }
 
     def _shorten(self, gradients: Tensor) -> float:
@@ -256,6 +266,11 @@ class Level:
             clipped = ((ratio - 1.0).abs() > clip).sum()
             return torch.stack([policy_loss, value_loss, kl, clipped.float()]).double()
 
+    @property
+    def finite(self) -> bool:
+        """Whether every parameter is a number, and one that a network can have."""
+        return bool(self.adam.values.abs().max() < ABSURD)  # False for NaN
+
     def weights(self) -> dict[str, Any]:
         """What it takes to act: the policy's layers by name and `log_std`, as copies."""
         return {
@@ -265,8 +280,9 @@ class Level:
 
     def state_dict(self) -> dict[str, Any]:
         """Networks, standard deviation and Adam's moments, as copies."""
-        return self.adam.state_dict()
+        return {**self.adam.state_dict(), "caution": self.caution}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from there."""
         self.adam.load_state_dict(state)
+        self.caution = state["caution"]

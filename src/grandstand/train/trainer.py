@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
-from pathlib import Path
 from typing import Any, Protocol, cast
 
 from numpy.typing import NDArray
@@ -58,6 +57,36 @@ class EpisodeColumns:
         return {name: column.tolist() for name, column in named.items()}
 
 
+class Diverged(ArithmeticError):
+    """Losses or weights became NaN or infinite and nothing helped; the run has failed."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What an agent chose at one moment, and why, as a session records it."""
+
+    probabilities: Mapping[str, float]
+    """Of each action; for a continuous action, how it is shared out."""
+    selected: str
+    value: float | None = None
+    """The critic's estimate of the return still to come."""
+    confidence: float | None = None
+    """0..1."""
+    q_values: Mapping[str, float] | None = None
+    """Expected return of each action, where the agent has such an estimate."""
+    episode: int | None = None
+    step: int | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Decisions(Protocol):
+    """Decisions of one environment in one update, in order."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Decision: ...
+
+
 @dataclass(frozen=True)
 class DecisionColumns:
     """The months of the one household that is followed, in one rollout; columns of equal length."""
@@ -82,11 +111,33 @@ class DecisionColumns:
     confidence: Column
     """Probability that another draw from the policy lies, in both its numbers, within a quarter of
     the monthly surplus of the action it likes best: near 0 for a policy that tries everything, near
-        1 for
-    one that has made up its mind."""
+    1 for one that has made up its mind."""
 
     def __len__(self) -> int:
         return len(self.month)
+
+    def __getitem__(self, index: int) -> Decision:
+        i = range(len(self.month))[index]
+        shares = {
+            "invest": float(self.invest[i]),
+            "save": float(self.save[i]),
+            "consume": float(self.consume[i]),
+        }
+        extra = {
+            "month": int(self.month[i]),
+            "max_months": int(self.max_months),
+            "cash_after": float(self.cash_after[i]),
+            "goal_share": float(self.goal_share[i]),
+            "goal_buffer": float(self.goal_buffer[i]),
+        }
+        return Decision(
+            shares,
+            selected=max(shares, key=shares.__getitem__),
+            value=float(self.state_value[i]),
+            confidence=float(self.confidence[i]),
+            episode=int(self.episode[i]),
+            extra={k: v for k, v in extra.items() if v == v},  # a flat policy has no goals: NaN
+        )
 
 
 @dataclass(frozen=True)
@@ -100,7 +151,7 @@ class Update:
     episodes: EpisodeColumns
     scalars: Mapping[str, float]
     """Losses and diagnostics by name, e.g. `low/policy_loss`, `steps_per_second`."""
-    decisions: DecisionColumns | None = None
+    decisions: Decisions | None = None
 
 
 class Trainer(Protocol):
@@ -132,11 +183,8 @@ class Trainer(Protocol):
         """
 
     def models(self) -> dict[str, dict[str, Any]]:
-        """The agents as they are now, by file stem (`high_agent`, `low_agent`), ready to be
-        saved."""
-
-    def save_models(self, folder: Path, scenario_name: str) -> dict[str, Path]:
-        """Write the agents as `{scenario_name}_{stem}.pt`; returns the paths by stem."""
+        """The agents as they are now, by file stem (`high_agent`, `low_agent`, or `agent`): what it
+        takes to act, as copies, tensors and plain values."""
 
 
 def make_trainer(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import IO, Any
 
 import msgspec
 from fastapi import Response
+from fastapi.responses import StreamingResponse
 
 from grandstand.model.session import Session
 from grandstand.model.telemetry import (
@@ -52,6 +53,21 @@ def answer(value: Any, status: int = 200) -> Response:
 def raw(body: bytes) -> Response:
     """JSON already encoded."""
     return Response(body, media_type="application/json")
+
+
+def zipped(file: IO[bytes], name: str) -> StreamingResponse:
+    """A zip archive as a file to keep; closes it."""
+
+    def parts() -> Iterator[bytes]:
+        with file:
+            while part := file.read(64 * 1024):
+                yield part
+
+    return StreamingResponse(
+        parts(),
+        media_type="application/zip",
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
+    )
 
 
 def shape(name: str) -> dict[str, Any]:

@@ -13,11 +13,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 import grandstand
 from grandstand.assembly import Assembly
-from grandstand.web import errors, reports
+from grandstand.web import errors, frames, reports
 from grandstand.web.answers import components
 from grandstand.web.auth import Authority, Guard
 from grandstand.web.ingest import register_ingest
-from grandstand.web.routes import history, models, server, sessions, training
+from grandstand.web.routes import history, models, scenarios, server, sessions, training
 from grandstand.web.socketio import (
     PING_INTERVAL_SECONDS,
     PING_TIMEOUT_SECONDS,
@@ -65,7 +65,8 @@ def make_app(
     register_ingest(app, house, authority)
     taker = reports.Reports(house)
     app.include_router(reports.routes(taker, authority))
-    for part in (sessions, history, training, models, server):
+    app.include_router(frames.routes(house, authority))
+    for part in (sessions, history, training, models, scenarios, server):
         app.include_router(part.routes(house, authority))
     _document(app)
     root_path = house.settings.root_path.rstrip("/")

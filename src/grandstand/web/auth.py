@@ -8,6 +8,7 @@ browser on that machine happens to show must still not reach it: so the Host hea
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,6 +26,8 @@ from grandstand.service.access import Access, Grant, Scope
 from grandstand.settings import Settings
 from grandstand.web.errors import error_response
 
+FRAMES = re.compile(r"/api/training/sessions/[^/]+/frame$")
+"""The one route that takes images; a form cannot send those across sites either."""
 MOST_KNOWN = 64
 """Pairs of Host and Content-Type that are remembered as let in."""
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -148,7 +151,8 @@ class Guard:
             raise self._too_large()
         media = headers.get("content-type", "").split(";")[0].strip().lower()
         polling = scope["path"].startswith("/socket.io")
-        if not polling and media != "application/json" and not media.endswith("+json"):
+        image = media.startswith("image/") and FRAMES.search(scope["path"])
+        if not (polling or image or media == "application/json" or media.endswith("+json")):
             raise UnsupportedMedia(
                 f"bodies must be JSON, this one says {media or 'nothing'}",
                 detail="Send “Content-Type: application/json”.",

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from grandstand.model.session import Status
+from grandstand.model.stopping import StoppingRules
 from grandstand.model.telemetry import as_utc, encode
 
 Moment = Annotated[datetime, AfterValidator(as_utc)]
@@ -116,6 +124,25 @@ class TrainingStart(Body):
     overrides: Free = Field(default_factory=dict)
     """Values of the scenario to replace for this training."""
     resume_from: ResumeFrom | None = None
+    early_stopping: StoppingRules | None = None
+    """What may end it before its last episode."""
+
+
+class QueueChange(Body):
+    """Move a waiting training. Name one of the three."""
+
+    priority: int | None = Field(None, ge=-1000, le=1000)
+    """The highest goes first."""
+    before: str | None = Field(None, min_length=1, max_length=128)
+    """The waiting session it is to come right before, whose priority it takes."""
+    after: str | None = Field(None, min_length=1, max_length=128)
+    """The waiting session it is to come right behind, whose priority it takes."""
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if sum(told is not None for told in (self.priority, self.before, self.after)) != 1:
+            raise ValueError("name exactly one of priority, before and after")
+        return self
 
 
 class TrainingStop(Body):
@@ -157,6 +184,26 @@ class Evaluate(Body):
     """Draw the market; without it every month brings its mean return."""
     trajectories: int = Field(0, ge=0, le=100)
     """Episodes to give back month by month."""
+
+
+class Act(Body):
+    """A situation for a model."""
+
+    observation: list[Any] = Field(min_length=1, max_length=100_000)
+    """As the environment gives it; for a household the 8 (or, with a goal, 11) raw numbers."""
+    greedy: bool = True
+    """The action it likes best instead of a drawn one."""
+    seed: Seed | None = None
+    """Of the draw."""
+
+
+class CompareModels(Body):
+    """Models to set beside one another."""
+
+    models: list[Annotated[str, Field(min_length=1, max_length=128)]] = Field(
+        min_length=2, max_length=20
+    )
+    """Ids of their sessions, or names of scenarios (their newest model)."""
 
 
 class Evaluated(Body):

@@ -16,7 +16,7 @@ from typing import Any
 import engineio
 from engineio.packet import MESSAGE, NOOP, Packet
 
-from grandstand.live.frames import Parcel
+from grandstand.live.frames import Binary, Parcel
 from grandstand.live.outbox import SOFT_BYTES
 from grandstand.web.transport import Wire
 
@@ -70,6 +70,10 @@ class EngineOutbox:
         if self._backlog and self._feeder is None:
             self._feeder = asyncio.create_task(self._feed())
         return True
+
+    def show(self, binary: Binary) -> bool:
+        """Frames do not go to Socket.IO clients, and none can ask for them."""
+        return False
 
     def waiting(self) -> int:
         return self._bytes if self._wire is None else self._wire.waiting()

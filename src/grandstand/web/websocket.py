@@ -21,6 +21,7 @@ from grandstand.live.frames import brief
 from grandstand.live.hub import types_of
 from grandstand.live.outbox import Outbox, QueueOutbox, WireOutbox
 from grandstand.live.seat import Seat
+from grandstand.model.frames import FRAME
 from grandstand.model.session import Session
 from grandstand.model.telemetry import CONNECTION, ERROR, MESSAGE_TYPES, encode, envelope
 from grandstand.service.access import Scope
@@ -83,7 +84,9 @@ async def _serve(
     max_hz: str | None,
 ) -> None:
     wire = wire_of(websocket.scope)
-    queue = None if wire else QueueOutbox(websocket.send_text, ender(websocket))
+    queue = (
+        None if wire else QueueOutbox(websocket.send_text, ender(websocket), websocket.send_bytes)
+    )
     outbox: Outbox | None = WireOutbox(wire) if wire else queue
     assert outbox is not None
     try:
@@ -169,7 +172,7 @@ class _Spectator:
                 "session": session,
                 "latest": session.latest,
                 "last_seq": session.last_seq,
-                "subscriptions": self._subscriptions(),
+                "subscriptions": self._subscriptions(False),
                 "max_hz": self._seat.max_hz,
             }
         )
@@ -203,24 +206,36 @@ class _Spectator:
             self._error("bad_message", "a message is a JSON object with a type")
 
     def _subscribe(self, kind: str, names: Any) -> None:
-        types = types_of(names)
+        # Frames come beside the messages: wishing for them changes nothing of what else comes.
+        frames = isinstance(names, list) and FRAME in names
+        others = [name for name in names if name != FRAME] if frames else names
+        types = frozenset() if frames and not others else types_of(others)
         if types is None:
             self._error(
                 "bad_message_types",
                 "message_types must be a list of message types",
-                f"There are: {', '.join(MESSAGE_TYPES)}.",
+                f"There are: {', '.join(MESSAGE_TYPES)}, {FRAME}.",
             )
             return
         now = self._seat.types
         if kind == "unsubscribe":
             types = now - types
-        elif len(now) < len(MESSAGE_TYPES):
+        elif not types or len(now) < len(MESSAGE_TYPES):
             types = now | types
         # Else: the first wish narrows "everything" to what it names.
-        self._seat.stand.tune(self._seat, types=types)
+        if types != now:
+            self._seat.stand.tune(self._seat, types=types)
         self._say(
-            {"event": "subscribed", "status": "connected", "subscriptions": self._subscriptions()}
+            {
+                "event": "subscribed",
+                "status": "connected",
+                "subscriptions": self._subscriptions(
+                    kind == "subscribe" if frames else self._seat.frames
+                ),
+            }
         )
+        if frames:
+            self._house.hub.show_frames(self._seat, kind == "subscribe")
 
     def _first_rate(self, told: str) -> None:
         try:
@@ -253,8 +268,9 @@ class _Spectator:
 
         return tell
 
-    def _subscriptions(self) -> list[str]:
-        return [name for name in MESSAGE_TYPES if name in self._seat.types]
+    def _subscriptions(self, frames: bool) -> list[str]:
+        types: list[str] = [name for name in MESSAGE_TYPES if name in self._seat.types]
+        return [*types, FRAME] if frames else types
 
     def _say(self, data: dict[str, Any]) -> None:
         now = self._house.clock.now()

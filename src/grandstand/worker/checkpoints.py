@@ -11,36 +11,28 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from grandstand.client.session import Session
 from grandstand.errors import NotFound
-from grandstand.train.checkpoint import (
-    Checkpoint,
-    checkpoint_name,
-    load_checkpoint,
-    newest_whole,
-    prune,
-    save_checkpoint,
-)
+from grandstand.model.checkpoints import FOLDER, checkpoint_name, newest_whole
+from grandstand.train.checkpoint import Checkpoint, load_checkpoint, prune, save_checkpoint
 
 if TYPE_CHECKING:
-    from grandstand.train.trainer import Trainer, Update
+    from grandstand.train.trainer import Update
 
 log = logging.getLogger("grandstand.worker")
 
-KEEP_LAST = 10
 
+class Content(NamedTuple):
+    """What a checkpoint holds, captured at an update's boundary."""
 
-class Captured(NamedTuple):
-    """A checkpoint's content, waiting for the server to have stored what led to it."""
-
-    stored: threading.Event
     episode: int
     step: int
     state: dict[str, Any]
+    """All that an exact continuation needs: the trainer's, the stopping rules', the best models."""
     models: dict[str, dict[str, Any]]
     history: dict[str, list[Any]]
 
@@ -98,17 +90,25 @@ class Checkpoints:
         session: told of each checkpoint, and asked what is stored.
         every: a checkpoint is due at the first boundary at or after each multiple of so many
             episodes.
+        keep: how many of the newest stay, beside the one with the best mean return.
         metadata: what each carries besides its numbers.
     """
 
     def __init__(
-        self, folder: Path, session: Session, *, every: int, metadata: Mapping[str, Any]
+        self,
+        folder: Path,
+        session: Session,
+        *,
+        every: int,
+        keep: int,
+        metadata: Mapping[str, Any],
     ) -> None:
-        self.root = folder / "checkpoints"
+        self.root = folder / FOLDER
         self._session = session
         self._every = every
+        self._keep = keep
         self._metadata = dict(metadata)
-        self._captured: Captured | None = None
+        self._captured: tuple[threading.Event, Content] | None = None
         self._last = 0
         self._best: tuple[float, int] | None = None
 
@@ -122,13 +122,16 @@ class Checkpoints:
         found = newest_whole(self.root)
         for name in found.damaged:
             log.warning("passed over a checkpoint: %s", name)
+            self._session.event("checkpoint_damaged", message=f"passed over {name}")
         if found.path is not None:
             checkpoint = load_checkpoint(found.path)
             self._last = checkpoint.episode
+            best = checkpoint.metadata.get("best")
+            self._best = (float(best[0]), int(best[1])) if best else None
             return checkpoint
         if not resume_from:
             return None
-        source = Path(resume_from["folder"]) / "checkpoints"
+        source = Path(resume_from["folder"]) / FOLDER
         number = resume_from.get("checkpoint")
         if number is not None:
             checkpoint = load_checkpoint(source / checkpoint_name(int(number)))
@@ -143,23 +146,25 @@ class Checkpoints:
         self._last = checkpoint.episode
         return checkpoint
 
-    def at_boundary(self, trainer: Trainer, step: int, history: History) -> None:
-        """Capture one if it is due, and write the captured one if the server is that far."""
-        done = trainer.episodes_done
-        due = done // self._every > self._last // self._every
-        if due and self._captured is None:
-            self._captured = self._capture(trainer, step, history)
-            self._last = done
-        if self._captured is not None and self._captured.stored.is_set():
-            self._write(self._captured)
-
-    def now(self, trainer: Trainer, step: int, history: History, timeout: float) -> bool:
-        """Take one at once, waiting for the server.
+    def at_boundary(self, done: int, capture: Callable[[], Content]) -> None:
+        """Capture one if it is due, and write the captured one if the server is that far.
 
         Args:
-            trainer: at the boundary of an update, all of which has been reported.
-            step: steps so far.
-            history: so far.
+            done: episodes so far.
+            capture: gives the present content.
+        """
+        due = done // self._every > self._last // self._every
+        if due and self._captured is None:
+            self._captured = self._session.mark(), capture()
+            self._last = done
+        if self._captured is not None and self._captured[0].is_set():
+            self._write(self._captured[1])
+
+    def now(self, capture: Callable[[], Content], timeout: float) -> bool:
+        """Take one at once, waiting for the server; everything up to here has been reported.
+
+        Args:
+            capture: gives the present content.
             timeout: most seconds to wait for the server to have stored everything.
 
         Returns:
@@ -167,53 +172,50 @@ class Checkpoints:
         """
         if not self._session.flush(timeout):
             return False
-        self._write(self._capture(trainer, step, history))
-        self._last = trainer.episodes_done
+        content = capture()
+        self._write(content)
+        self._last = content.episode
         return True
 
-    def _capture(self, trainer: Trainer, step: int, history: History) -> Captured:
-        return Captured(
-            self._session.mark(),
-            trainer.episodes_done,
-            step,
-            trainer.state_dict(),
-            trainer.models(),
-            {name: list(column) for name, column in history.columns.items()},
-        )
-
-    def _write(self, captured: Captured) -> None:
+    def _write(self, content: Content) -> None:
         self._captured = None
         if self._session.ended is not None:
             return  # what led here may not be stored
-        metadata = {**self._metadata, "step": captured.step}
+        self._note_best(content)
+        metadata = {**self._metadata, "step": content.step, "best": self._best}
         try:
             path = save_checkpoint(
                 self.root,
-                captured.episode,
-                captured.state,
-                captured.models,
+                content.episode,
+                content.state,
+                content.models,
                 metadata,
-                captured.history,
+                content.history,
             )
-            self._note_best(captured)
-            prune(self.root, keep_last=KEEP_LAST, best=self._best[1] if self._best else None)
+            prune(self.root, keep_last=self._keep, best=self._best[1] if self._best else None)
         except OSError as error:
             # A full disk is no reason to end a training; the ones before stay whole.
-            log.error("checkpoint %d could not be written: %s", captured.episode, error)
+            log.error("checkpoint %d could not be written: %s", content.episode, error)
             self._session.event(
-                "checkpoint_failed", episode=captured.episode, message=str(error)[:500]
+                "checkpoint_failed", episode=content.episode, message=str(error)[:500]
             )
             return
         self._session.event(
             "checkpoint",
-            key=f"checkpoint {captured.episode}",
-            episode=captured.episode,
-            step=captured.step,
+            key=f"checkpoint {content.episode}",
+            episode=content.episode,
+            step=content.step,
             folder=path.name,
             bytes=sum(file.stat().st_size for file in path.iterdir()),
+            average_reward=self._average(content),
         )
 
-    def _note_best(self, captured: Captured) -> None:
-        averages = captured.history["average_reward"]
-        if averages and (self._best is None or averages[-1] > self._best[0]):
-            self._best = (averages[-1], captured.episode)
+    def _note_best(self, content: Content) -> None:
+        average = self._average(content)
+        if average is not None and (self._best is None or average > self._best[0]):
+            self._best = (average, content.episode)
+
+    @staticmethod
+    def _average(content: Content) -> float | None:
+        averages = content.history["average_reward"]
+        return averages[-1] if averages else None

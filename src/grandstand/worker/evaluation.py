@@ -15,6 +15,12 @@ from grandstand.worker.machine import facts
 log = logging.getLogger("grandstand.worker")
 
 
+def model_file(folder: Path, model_name: str) -> Path:
+    """The file that `load_policy` reads a saved model from."""
+    flat = folder / f"{model_name}_agent.pt"
+    return flat if flat.is_file() else folder / f"{model_name}_low_agent.pt"
+
+
 def assess(
     folder: Path,
     model_name: str,
@@ -42,10 +48,8 @@ def assess(
     from grandstand.train.evaluate import evaluate
     from grandstand.train.policy import load_policy
 
-    flat = folder / f"{model_name}_agent.pt"
-    path = flat if flat.is_file() else folder / f"{model_name}_low_agent.pt"
     return evaluate(
-        load_policy(path, seed=seed),
+        load_policy(model_file(folder, model_name), seed=seed),
         scenario,
         episodes=episodes,
         seed=seed,

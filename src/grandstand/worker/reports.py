@@ -15,7 +15,7 @@ from grandstand.client.session import Session
 from grandstand.clock import Clock
 
 if TYPE_CHECKING:
-    from grandstand.train.trainer import DecisionColumns, Update
+    from grandstand.train.trainer import Decision, Update
 
 SLICES_PER_SECOND = 4.0
 DECISIONS_PER_SECOND = 10.0
@@ -64,18 +64,24 @@ class Reports:
         self._stored_until = stored_until
         self._waiting: deque[Delivery] = deque()
         self._free_at = 0.0
-        self._episode = stored_until
+        self.episode = stored_until
+        """The newest episode that was sent."""
 
     def add(self, update: Update) -> None:
         """Plan the records of an update; they are sent by `send_due` or `send_all`."""
+        if (frame := getattr(update, "frame", None)) is not None:
+            self._session.frame(
+                frame.image, episode=frame.episode, step=frame.step, value=frame.ret
+            )
         columns = update.episodes.columns()
         rows = len(columns["episode"])
         if self._pace is None:
             if rows:
                 self._rows(columns, 0, rows, f"update {update.update}")
             self._scalars(update, columns)
-            if update.decisions is not None and len(update.decisions):
-                self._decision(update.decisions, len(update.decisions) - 1, update.update)
+            if decisions := update.decisions:
+                last = len(decisions) - 1
+                self._decision(decisions[last], f"update {update.update} decision {last}")
             return
         # What was slept and what was computed overlap: the pace is kept, not added to.
         pace = self._pace
@@ -135,15 +141,16 @@ class Reports:
     def _planned_decisions(
         self, update: Update, begin: float, seconds: float
     ) -> Iterator[Delivery]:
-        months = update.decisions
-        if months is None or not len(months):
+        decisions = update.decisions
+        if not decisions:
             return
-        count = min(len(months), max(1, int(seconds * DECISIONS_PER_SECOND)))
-        first = len(months) - count
+        count = min(len(decisions), max(1, int(seconds * DECISIONS_PER_SECOND)))
+        first = len(decisions) - count
         for i in range(count):
+            key = f"update {update.update} decision {first + i}"
             yield Delivery(
                 begin + seconds * (i + 1) / count,
-                partial(self._decision, months, first + i, update.update),
+                partial(self._decision, decisions[first + i], key),
             )
 
     def _rows(self, columns: dict[str, list[Any]], a: int, b: int, key: str) -> None:
@@ -151,37 +158,28 @@ class Reports:
         fields["total_episodes"] = [self._total] * (b - a)
         extra = {name: column[a:b] for name, column in columns.items() if name not in FIELDS}
         self._session.columns(fields, extra=extra, key=key)
+        self.episode = max(self.episode, int(columns["episode"][b - 1]))
 
     def _scalars(self, update: Update, columns: dict[str, list[Any]]) -> None:
         episodes = columns["episode"]
         if episodes:
-            self._episode = int(episodes[-1])
+            self.episode = max(self.episode, int(episodes[-1]))
         self._session.scalars(
             update.scalars,
-            episode=self._episode,
+            episode=self.episode,
             step=update.step,
             key=f"update {update.update} scalars",
         )
 
-    def _decision(self, months: DecisionColumns, i: int, update: int) -> None:
-        shares = {
-            "invest": float(months.invest[i]),
-            "save": float(months.save[i]),
-            "consume": float(months.consume[i]),
-        }
-        extra = {
-            "month": int(months.month[i]),
-            "max_months": int(months.max_months),
-            "cash_after": float(months.cash_after[i]),
-            "goal_share": float(months.goal_share[i]),
-            "goal_buffer": float(months.goal_buffer[i]),
-        }
+    def _decision(self, decision: Decision, key: str) -> None:
         self._session.decision(
-            shares,
-            state_values=float(months.state_value[i]),
-            selected_action=max(shares, key=shares.__getitem__),
-            confidence_score=float(months.confidence[i]),
-            episode=int(months.episode[i]),
-            extra={k: v for k, v in extra.items() if v == v},  # a flat policy has no goals: NaN
-            key=f"update {update} decision {i}",
+            dict(decision.probabilities),
+            q_values=list(decision.q_values.values()) if decision.q_values else None,
+            state_values=decision.value,
+            selected_action=decision.selected,
+            confidence_score=decision.confidence,
+            episode=decision.episode,
+            step=decision.step,
+            extra=dict(decision.extra),
+            key=key,
         )

@@ -11,18 +11,23 @@ from typing import TYPE_CHECKING, Any
 from grandstand.client.failure import describe
 from grandstand.client.session import Session
 from grandstand.clock import Clock
+from grandstand.model.checkpoints import FOLDER, newest_whole
 from grandstand.model.scenarios import Scenario
+from grandstand.model.stopping import Plateau, StoppingRules
 from grandstand.worker.controls import LEAVE_SECONDS, Controls
-from grandstand.worker.machine import facts
+from grandstand.worker.machine import Vitals, facts
 from grandstand.worker.reports import Reports
 
 if TYPE_CHECKING:
+    from grandstand.train.stopping import EarlyStopping, Ending
     from grandstand.train.trainer import Trainer, Update
-    from grandstand.worker.checkpoints import Checkpoints, History
+    from grandstand.worker.checkpoints import Checkpoints, Content, History
 
 log = logging.getLogger("grandstand.worker")
 
 STORE_SECONDS = 30.0
+KEEP_CHECKPOINTS = 10
+VITALS_SECONDS = 5.0
 PROGRESS = {
     "episode": "episode",
     "average_reward": "avg_reward",
@@ -55,8 +60,16 @@ class SessionRun:
         self._clock = clock
         self._folder = Path(order["folder"])
         self._scenario = Scenario.from_mapping(order["scenario"])
+        self._vitals = Vitals(
+            session,
+            every_seconds=VITALS_SECONDS,
+            episode=self._told_episode,
+            device=order.get("device") or "cpu",
+        )
         self._step = 0
         self._last: dict[str, Any] = {}
+        self._best: dict[str, dict[str, Any]] | None = None
+        self._ending: Ending | None = None
 
     def run(self) -> int:
         """Train until it is done or somebody wants otherwise; report how it ended.
@@ -66,20 +79,27 @@ class SessionRun:
         """
         try:
             self._prepare()
+            self._vitals.start()
             return self._train()
         except Exception as error:
             log.exception("the training failed")
             told = describe(error, facts())
+            told["last_checkpoint"] = self._last_checkpoint()
             self._controls.close()
             self._session.finish("failed", f"{told['type']}: {told['message']}", told)
             return 1
+        finally:
+            self._vitals.close()
 
     def _prepare(self) -> None:
         """Build the trainer and put it where the last checkpoint left off."""
+        from grandstand.train.stopping import EarlyStopping, Ending
         from grandstand.train.trainer import make_trainer
         from grandstand.worker.checkpoints import Checkpoints, History
 
         order = self._order
+        self._rules = stopping_rules(order, self._scenario)
+        self._stopping: EarlyStopping = EarlyStopping(self._rules)
         self._folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(self._scenario.to_mapping(), indent=2)
         (self._folder / "scenario.json").write_text(text, encoding="utf-8")
@@ -93,6 +113,7 @@ class SessionRun:
             self._folder,
             self._session,
             every=order.get("save_interval") or 100,
+            keep=order.get("keep_checkpoints") or KEEP_CHECKPOINTS,
             metadata={
                 "session_id": self._session.session_id,
                 "scenario_name": self._scenario.name,
@@ -104,7 +125,11 @@ class SessionRun:
         self._history: History = History()
         found = self._checkpoints.find(order.get("resume_from"))
         if found is not None:
-            trainer.load_state_dict(found.state)
+            trainer.load_state_dict(found.state["trainer"])
+            self._stopping.load_state_dict(found.state["stopping"])
+            self._best = found.state["best"]
+            if ending := found.state["ending"]:  # cut between its last update and its last word
+                self._ending = Ending(*ending)
             self._history = History(found.history)
             self._step = int(found.metadata.get("step", 0))
             log.info("going on from %s", found.path.name)
@@ -123,11 +148,39 @@ class SessionRun:
         while True:
             if (ended := self._obey()) is not None:
                 return ended
-            update = next(iter(self._trainer), None)
+            update = None if self._ending else next(iter(self._trainer), None)
             if update is None:
                 return self._complete()
+            # Before it is reported: a checkpoint may be asked for while that goes on.
+            self._ending = self._stopping.look(update)
+            if self._rules.plateau is not None and self._stopping.improved:
+                self._best = self._trainer.models()
             self._report(update)
-            self._checkpoints.at_boundary(self._trainer, self._step, self._history)
+            self._checkpoints.at_boundary(self._trainer.episodes_done, self._capture)
+
+    def _capture(self) -> Content:
+        """Everything a checkpoint holds, as it is now."""
+        from grandstand.worker.checkpoints import Content
+
+        state = {
+            "trainer": self._trainer.state_dict(),
+            "stopping": self._stopping.state_dict(),
+            "best": self._best,
+            "ending": list(self._ending) if self._ending else None,
+        }
+        return Content(
+            self._trainer.episodes_done,
+            self._step,
+            state,
+            self._trainer.models(),
+            {name: list(column) for name, column in self._history.columns.items()},
+        )
+
+    def _told_episode(self) -> int | None:
+        """The newest episode people have heard of; None before there is one, and in a pause."""
+        if self._controls.status == "paused":
+            return None
+        return self._reports.episode or None
 
     def _report(self, update: Update) -> None:
         """Report an update, at its pace; pauses are kept here too, so that they begin at once."""
@@ -177,7 +230,7 @@ class SessionRun:
 
     def _checkpoint(self, timeout: float) -> bool:
         self._reports.send_all()
-        taken = self._checkpoints.now(self._trainer, self._step, self._history, timeout)
+        taken = self._checkpoints.now(self._capture, timeout)
         if taken and self._controls.checkpoint_requested:
             self._session.flush(timeout)
             self._controls.checkpoint_taken()
@@ -230,16 +283,24 @@ class SessionRun:
         if self._controls.superseded:
             return self._vanish()
         self._controls.close()
-        early = self._trainer.episodes_done < self._order["num_episodes"]
-        reason = "it stopped getting better" if early else "all episodes done"
+        reason = self._ending.reason if self._ending else "all episodes done"
         self._session.finish("completed", reason, final_metrics=final, models=models)
         return 0
 
     def _save_models(self) -> dict[str, str]:
-        paths = self._trainer.save_models(self._folder, self._scenario.name)
+        from grandstand.train.policy import save_models
+
+        plateau = self._ending is not None and self._ending.rule == "plateau"
+        chosen = self._best if plateau and self._best else self._trainer.models()
+        paths = save_models(chosen, self._folder, self._scenario.name)
         history = self._folder / f"{self._scenario.name}_history.json"
         self._history.write(history)
         return {**{stem: path.name for stem, path in paths.items()}, "history": history.name}
+
+    def _last_checkpoint(self) -> str | None:
+        """The one to go on from after a failure, by name."""
+        found = newest_whole(self._folder / FOLDER).path
+        return found.name if found else None
 
     def _final(self) -> dict[str, Any]:
         final = {told: self._last[name] for name, told in PROGRESS.items() if name in self._last}
@@ -259,3 +320,11 @@ class SessionRun:
         del result["trajectories"]
         self._session.event("evaluation", **result)
         return result
+
+
+def stopping_rules(order: Mapping[str, Any], scenario: Scenario) -> StoppingRules:
+    """What the order asks for, else what the scenario does."""
+    if told := order.get("early_stopping"):
+        return StoppingRules.model_validate(told)
+    patience = scenario.training.patience_steps
+    return StoppingRules(plateau=Plateau(patience_steps=patience) if patience else None)

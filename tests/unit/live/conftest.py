@@ -13,9 +13,9 @@ from grandstand.bus.base import Committed
 from grandstand.bus.memory import MemoryBus
 from grandstand.clock import ManualClock
 from grandstand.live.dialects import ENVELOPES, Dialect
-from grandstand.live.frames import Parcel
+from grandstand.live.frames import Binary, Parcel
 from grandstand.live.hub import ALL_TYPES, Hub
-from grandstand.live.outbox import SOFT_BYTES
+from grandstand.live.outbox import ROOM_BYTES, SOFT_BYTES
 from grandstand.live.seat import Seat
 from grandstand.live.stand import ReplayRow
 from grandstand.model.telemetry import Record, parse_batch
@@ -32,6 +32,7 @@ class Reader:
         self.reads = True
         self.closed = False
         self.code: tuple[int, str] | None = None
+        self.shown: list[bytes] = []
         self._unread: list[Parcel] = []
         self._room = asyncio.Event()
 
@@ -42,6 +43,12 @@ class Reader:
         self.parcels += bool(parcel.texts)
         if self.reads:
             self.read()
+        return True
+
+    def show(self, binary: Binary) -> bool:
+        if self.closed or self.waiting() > ROOM_BYTES:
+            return False
+        self.shown.append(binary.payload)
         return True
 
     def waiting(self) -> int:

@@ -10,14 +10,8 @@ import pytest
 import torch
 
 from grandstand.errors import NotFound, ValidationFailed
-from grandstand.train.checkpoint import (
-    checkpoints,
-    damage,
-    load_checkpoint,
-    newest_whole,
-    prune,
-    save_checkpoint,
-)
+from grandstand.model.checkpoints import checkpoints, damage, newest_whole
+from grandstand.train.checkpoint import load_checkpoint, prune, save_checkpoint
 
 
 def save(root: Path, episode: int) -> Path:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from grandstand.train.checkpoint import checkpoints
+from grandstand.model.checkpoints import checkpoints
 
 from .conftest import EPISODES, Desk, Office
 

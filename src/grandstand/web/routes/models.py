@@ -1,19 +1,18 @@
-"""/api/scenarios, /api/models, /api/evaluations."""
+"""/api/models, /api/evaluations: what trainings left behind, and how good it is."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from datetime import UTC, datetime
-from typing import Any
+import asyncio
 
 from fastapi import APIRouter, Response
+from fastapi.responses import StreamingResponse
 
 from grandstand.assembly import Assembly
 from grandstand.service.access import Grant, Scope
-from grandstand.service.models import EvaluationRequest, Model
-from grandstand.web.answers import ANY, answer, gives, listing
+from grandstand.service.evaluations import EvaluationRequest
+from grandstand.web.answers import ANY, answer, gives, listing, zipped
 from grandstand.web.auth import Authority
-from grandstand.web.bodies import Evaluate, Evaluated
+from grandstand.web.bodies import Act, CompareModels, Evaluate, Evaluated
 
 
 def routes(house: Assembly, authority: Authority) -> APIRouter:
@@ -23,27 +22,44 @@ def routes(house: Assembly, authority: Authority) -> APIRouter:
     report = authority.require(Scope.REPORT)
     operate = authority.require(Scope.OPERATE)
 
-    @router.get("/scenarios", **gives(listing("scenarios", ANY)))
-    def list_scenarios(grant: Grant = watch) -> Response:
-        """Every scenario there is to train on."""
-        found = [s.to_mapping() for s in house.scenarios.all()]
-        return answer({"scenarios": found, "total": len(found), "next_cursor": None})
-
-    @router.get("/scenarios/{name}", **gives(ANY, 404))
-    def get_scenario(name: str, grant: Grant = watch) -> Response:
-        """One scenario."""
-        return answer(house.scenarios.get(name).to_mapping())
-
     @router.get("/models", **gives(listing("models", ANY)))
-    def list_models(grant: Grant = watch) -> Response:
-        """Every model that was saved, newest first."""
-        found = [_model(m) for m in house.models.all()]
+    async def list_models(grant: Grant = watch) -> Response:
+        """Every model that was saved, newest first, with its newest evaluation."""
+        found = await house.models.described()
         return answer({"models": found, "total": len(found), "next_cursor": None})
 
+    @router.post("/models/compare", **gives(ANY, 404, 415, 422))
+    async def compare_models(body: CompareModels, grant: Grant = watch) -> Response:
+        """Models beside one another: returns with 95 % intervals, differing configuration."""
+        return answer(await house.models.compare(body.models))
+
     @router.get("/models/{name}", **gives(ANY, 404))
-    def get_model(name: str, grant: Grant = watch) -> Response:
+    async def get_model(name: str, grant: Grant = watch) -> Response:
         """One model, by its session's id or (the newest) by its scenario's name."""
-        return answer(_model(house.models.get(name)))
+        return answer(await house.models.describe(name))
+
+    @router.get(
+        "/models/{name}/download",
+        response_class=StreamingResponse,
+        **gives(None, 404, files=("application/zip",)),
+    )
+    async def download_model(name: str, grant: Grant = watch) -> StreamingResponse:
+        """The model's files and the scenario it was trained on, as a zip archive."""
+        filename, file = await asyncio.to_thread(house.shelf.archive, name)
+        return zipped(file, filename)
+
+    @router.delete("/models/{name}", **gives(None, 404, 409, status=204))
+    async def delete_model(name: str, grant: Grant = operate) -> Response:
+        """Delete a model's files; its session and checkpoints stay."""
+        await house.models.remove(name)
+        return Response(status_code=204)
+
+    @router.post("/models/{name}/act", **gives(ANY, 404, 415, 422, 503))
+    async def act(name: str, body: Act, grant: Grant = watch) -> Response:
+        """What the model does in one situation."""
+        return answer(
+            await house.models.act(name, body.observation, greedy=body.greedy, seed=body.seed)
+        )
 
     @router.post("/models/{name}/evaluate", **gives(ANY, 404, 422, 503, status=202))
     async def evaluate_model(
@@ -51,29 +67,30 @@ def routes(house: Assembly, authority: Authority) -> APIRouter:
     ) -> Response:
         """Have a worker play a model and score it against the exact optimum."""
         request = EvaluationRequest(**(body or Evaluate()).model_dump())
-        return answer({"evaluation_id": await house.models.evaluate(name, request)}, 202)
+        return answer({"evaluation_id": await house.evaluations.ask(name, request)}, 202)
+
+    @router.get("/evaluations", **gives(listing("evaluations", ANY)))
+    async def list_evaluations(model: str | None = None, grant: Grant = watch) -> Response:
+        """The newest 200 evaluations, of one model (its session's id) or of all."""
+        found = await house.evaluations.listing(model)
+        return answer({"evaluations": found, "total": len(found), "next_cursor": None})
 
     @router.get("/evaluations/{evaluation_id}", **gives(ANY, 404))
     async def get_evaluation(evaluation_id: str, grant: Grant = watch) -> Response:
         """How an evaluation is going, and what it found."""
-        return answer(await house.models.evaluation(evaluation_id))
+        return answer(await house.evaluations.get(evaluation_id))
 
     @router.get("/evaluations/{evaluation_id}/order", **gives(ANY, 404))
     async def get_evaluation_order(evaluation_id: str, grant: Grant = report) -> Response:
         """What the worker of an evaluation is to do."""
-        return answer(await house.models.evaluation_order(evaluation_id))
+        return answer(await house.evaluations.order(evaluation_id))
 
     @router.put("/evaluations/{evaluation_id}", **gives(ANY, 404, 422))
     async def put_evaluation(
         evaluation_id: str, body: Evaluated, grant: Grant = report
     ) -> Response:
         """What the worker found."""
-        await house.models.evaluated(evaluation_id, grant, body.status, body.result, body.error)
-        return answer(await house.models.evaluation(evaluation_id))
+        await house.evaluations.record(evaluation_id, grant, body.status, body.result, body.error)
+        return answer(await house.evaluations.get(evaluation_id))
 
     return router
-
-
-def _model(model: Model) -> dict[str, Any]:
-    saved = datetime.fromtimestamp(model.saved_at, UTC)
-    return {**asdict(model), "saved_at": saved}

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Path, Query, Response
+from fastapi.responses import StreamingResponse
 
 from grandstand.assembly import Assembly
 from grandstand.errors import ValidationFailed
+from grandstand.model.checkpoints import checkpoint_name
 from grandstand.model.session import Status
 from grandstand.service.access import Grant, Scope
+from grandstand.service.files import checkpoint_archive, list_checkpoints, remove_checkpoint
 from grandstand.service.sessions import VERBS, NewSession
 from grandstand.store.session_list import SORTS
-from grandstand.web.answers import ANY, answer, gives, listing, shape
+from grandstand.web.answers import ANY, answer, gives, listing, shape, zipped
 from grandstand.web.auth import Authority
 from grandstand.web.bodies import Finish, Heartbeat, SessionCreate, SessionUpdate
 from grandstand.web.reports import BASE
@@ -101,6 +106,39 @@ def routes(house: Assembly, authority: Authority) -> APIRouter:
 
     for verb in VERBS:
         _verb(router, house, operate, verb)
+
+    @router.get(BASE + "/{session_id}/checkpoints", **gives(listing("checkpoints", ANY), 404))
+    async def get_checkpoints(session_id: str, grant: Grant = watch) -> Response:
+        """A session's checkpoints, newest first, each verified; damaged ones say what is wrong."""
+        await sessions.get(session_id)
+        found = await asyncio.to_thread(list_checkpoints, sessions.folder(session_id))
+        rows = [asdict(checkpoint) for checkpoint in found]
+        return answer({"checkpoints": rows, "total": len(rows), "next_cursor": None})
+
+    @router.get(
+        BASE + "/{session_id}/checkpoints/{episode}",
+        response_class=StreamingResponse,
+        **gives(None, 404, 422, files=("application/zip",)),
+    )
+    async def get_checkpoint(
+        session_id: str, episode: Annotated[int, Path(ge=0)], grant: Grant = watch
+    ) -> StreamingResponse:
+        """One checkpoint, as a zip archive."""
+        await sessions.get(session_id)
+        folder = sessions.folder(session_id)
+        file = await asyncio.to_thread(checkpoint_archive, folder, episode)
+        return zipped(file, f"{session_id}-{checkpoint_name(episode)}.zip")
+
+    @router.delete(
+        BASE + "/{session_id}/checkpoints/{episode}", **gives(None, 404, 422, status=204)
+    )
+    async def delete_checkpoint(
+        session_id: str, episode: Annotated[int, Path(ge=0)], grant: Grant = operate
+    ) -> Response:
+        """Delete one checkpoint."""
+        await sessions.get(session_id)
+        await asyncio.to_thread(remove_checkpoint, sessions.folder(session_id), episode)
+        return Response(status_code=204)
 
     @router.get(BASE + "/{session_id}/order", **gives(ANY, 404, 409))
     async def get_order(session_id: str, grant: Grant = report) -> Response:

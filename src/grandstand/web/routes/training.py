@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter, Response
 
 from grandstand.assembly import Assembly
 from grandstand.model.session import Session, Status
 from grandstand.service.access import Grant, Scope
+from grandstand.service.queue import Waiting
 from grandstand.service.training import NewTraining
-from grandstand.web.answers import ANY, answer, gives
+from grandstand.web.answers import ANY, answer, gives, listing, shape
 from grandstand.web.auth import Authority
-from grandstand.web.bodies import TrainingStart, TrainingStop
+from grandstand.web.bodies import QueueChange, TrainingStart, TrainingStop
+
+WAITING = {
+    "type": "object",
+    "description": "A training that waits.",
+    "properties": {
+        "position": {"type": "integer", "description": "1 goes next."},
+        "priority": {"type": "integer", "description": "The highest goes first."},
+        "session": shape("Session"),
+    },
+    "required": ["position", "priority", "session"],
+}
 
 
 def routes(house: Assembly, authority: Authority) -> APIRouter:
@@ -22,8 +36,12 @@ def routes(house: Assembly, authority: Authority) -> APIRouter:
     @router.post("/start", **gives(ANY, 400, 404, 415, 422, 503, status=202))
     async def start_training(body: TrainingStart, grant: Grant = operate) -> Response:
         """Start a training on a scenario."""
-        told = body.model_dump()
+        told = body.model_dump(exclude={"early_stopping"})
         told["tags"] = tuple(told["tags"])
+        if body.early_stopping is not None:
+            told["early_stopping"] = body.early_stopping.model_dump(
+                by_alias=True, exclude_none=True
+            )
         started = await house.training.start(NewTraining(**told))
         session = started.session
         waiting = started.queue_position > 0
@@ -58,7 +76,7 @@ def routes(house: Assembly, authority: Authority) -> APIRouter:
                     "scenario_name": session.scenario_name,
                     "episodes_completed": session.current_episode,
                     "total_episodes": session.total_episodes,
-                    "models": house.models.files_of(session),
+                    "models": house.shelf.files_of(session),
                 },
             }
         )
@@ -68,7 +86,27 @@ def routes(house: Assembly, authority: Authority) -> APIRouter:
         """What is being trained now."""
         return answer(await house.training.status())
 
+    @router.get("/queue", **gives(listing("queue", WAITING)))
+    async def training_queue(grant: Grant = watch) -> Response:
+        """The trainings that wait for a free place, the next one first."""
+        return answer(_queue(await house.queue.listing()))
+
+    @router.patch("/queue/{session_id}", **gives(listing("queue", WAITING), 404, 409, 422))
+    async def move_in_queue(session_id: str, body: QueueChange, grant: Grant = operate) -> Response:
+        """Give a waiting training another priority or place."""
+        return answer(_queue(await house.queue.move(session_id, **body.model_dump())))
+
+    @router.delete("/queue/{session_id}", **gives(shape("Session"), 404, 409))
+    async def leave_queue(session_id: str, grant: Grant = operate) -> Response:
+        """Take a training out of the queue; its session is stopped and can be resumed."""
+        return answer(await house.queue.cancel(session_id))
+
     return router
+
+
+def _queue(waiting: list[Waiting]) -> dict[str, Any]:
+    rows = [{"position": w.position, "priority": w.priority, "session": w.session} for w in waiting]
+    return {"queue": rows, "total": len(rows), "next_cursor": None}
 
 
 def _stopped(session: Session) -> str:

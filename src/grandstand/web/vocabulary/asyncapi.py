@@ -13,10 +13,18 @@ from typing import Any, Final, TypeAlias
 import yaml
 
 import grandstand
+from grandstand.model.frames import FRAME
 from grandstand.model.telemetry import DATA_OF, METRICS, RECORD_TYPES
 from grandstand.web.answers import components
 from grandstand.web.vocabulary.reporter import ANSWERS, FRAMES
-from grandstand.web.vocabulary.spectator import ASKED, ENVELOPE, PARAMETERS, TOLD
+from grandstand.web.vocabulary.spectator import (
+    ASKED,
+    ENVELOPE,
+    FRAME_EXAMPLE,
+    FRAME_HEADER,
+    PARAMETERS,
+    TOLD,
+)
 from grandstand.web.vocabulary.words import AT, Asked, Field, Told
 
 Schema: TypeAlias = dict[str, Any]
@@ -29,6 +37,15 @@ ONLY: Final = {"type": "string", "minLength": 1, "maxLength": 128}
 def document() -> dict[str, Any]:
     """The sockets' description."""
     told = {_name(t.type, t.event): _told(t) for t in TOLD}
+    told["agent_at_play"] = {  # a frame on the wire is something else
+        "name": FRAME,
+        "summary": "The agent at play, for those who subscribed to it.",
+        "description": "Binary: the length of a header (4 bytes, big-endian), the header (JSON), "
+        "the image. The payload described here is the header.",
+        "contentType": "application/octet-stream",
+        "payload": _object(FRAME_HEADER),
+        "examples": [{"payload": FRAME_EXAMPLE}],
+    }
     asked = {_name(a.type): _asked(a) for a in ASKED}
     acknowledged, refused = ANSWERS
     ingest = {

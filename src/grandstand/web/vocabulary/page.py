@@ -23,6 +23,8 @@ from grandstand.web.vocabulary.reporter import ANSWERS, FRAMES
 from grandstand.web.vocabulary.spectator import (
     ASKED,
     ENVELOPE,
+    FRAME_EXAMPLE,
+    FRAME_HEADER,
     PARAMETERS,
     REFUSALS,
     SKIPPED,
@@ -49,6 +51,8 @@ def page(openapi: dict[str, Any]) -> str:
         "told": _told(),
         "skipped": _table(("in `data`", "JSON", "what it is"), _fields(SKIPPED)),
         "asked": _asked(),
+        "frame": _facts(FRAME_HEADER),
+        "frame_example": f"```json\n{_wrapped(FRAME_EXAMPLE)}\n```",
         "events": _events(),
         "errors": _errors(),
         "closes": _closes(),

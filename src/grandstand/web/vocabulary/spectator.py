@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from grandstand.model.frames import FRAME
 from grandstand.model.telemetry import (
     CONNECTION,
     DECISION,
@@ -158,10 +159,13 @@ TOLD: Final = (
     Told(
         STATUS,
         "control",
-        "somebody asked a worker for a checkpoint",
+        "somebody asked a worker for a checkpoint, or moved a training in the queue",
         {"event": "control", "asked": "checkpoint"},
         seq=6,
-        fields=(Field("asked", "string", "`checkpoint`"),),
+        fields=(
+            Field("asked", "string", "`checkpoint` or `move`"),
+            Field("priority", "integer", "of a move: the one it has now", False),
+        ),
     ),
     Told(
         STATUS,
@@ -174,6 +178,7 @@ TOLD: Final = (
             "step": 6000,
             "folder": "checkpoint_episode_100",
             "bytes": 181000,
+            "average_reward": 48.1,
         },
         seq=7,
         fields=(
@@ -181,7 +186,20 @@ TOLD: Final = (
             Field("step", "integer", "steps taken by then"),
             Field("folder", "string", "its name"),
             Field("bytes", "integer", "its size"),
+            Field("average_reward", "number or null", "mean return of the last ten episodes"),
         ),
+    ),
+    Told(
+        STATUS,
+        "checkpoint_damaged",
+        "a worker passed over a checkpoint and goes on from an older one",
+        {
+            "event": "checkpoint_damaged",
+            "timestamp": AT,
+            "message": "passed over checkpoint_episode_100: state.pt damaged",
+        },
+        seq=8,
+        fields=(Field("message", "string", "which, and what is wrong with it"),),
     ),
     Told(
         STATUS,
@@ -258,7 +276,26 @@ SKIPPED: Final = (
     Field("skipped_to", "integer", "last seq left out before this message", False),
 )
 
-NAMES: Final = Field("message_types", "array", "some of the six types, at least one")
+NAMES: Final = Field("message_types", "array", "some of the six types, or `frame`; at least one")
+FRAME_HEADER: Final = (
+    Field("type", "string", "always `frame`"),
+    Field("session_id", "string", "whose"),
+    Field("episode", "integer or null", "the episode it is of"),
+    Field("step", "integer or null", "the step it was taken at"),
+    Field("return", "number or null", "the episode's return so far"),
+    Field("media_type", "string", "`image/jpeg` or `image/webp`"),
+    Field("timestamp", "string", "when it arrived, UTC"),
+)
+"""What the JSON before a frame's image says."""
+FRAME_EXAMPLE: Final = {
+    "type": FRAME,
+    "session_id": "my_run",
+    "episode": 3,
+    "step": 412,
+    "return": 17.0,
+    "media_type": "image/jpeg",
+    "timestamp": AT,
+}
 ASKED: Final = (
     Asked(
         "subscribe",
