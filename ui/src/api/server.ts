@@ -13,18 +13,33 @@ import type {
   Verb,
 } from "./types";
 
+/** One field the server refused: its dotted name, and what it should be. */
+export interface FieldProblem {
+  readonly field: string;
+  readonly bound: string;
+}
+
 /** A refusal or failure, in the server's own words where it gave some. */
 export class ApiError extends Error {
   readonly code: string;
   readonly detail: string;
   /** HTTP status; 0 when the server could not be reached. */
   readonly status: number;
+  /** What is wrong with which field, where the server says so. */
+  readonly fields: readonly FieldProblem[];
 
-  constructor(status: number, code: string, message: string, detail: string) {
+  constructor(
+    status: number,
+    code: string,
+    message: string,
+    detail: string,
+    fields: readonly FieldProblem[] = [],
+  ) {
     super(message);
     this.status = status;
     this.code = code;
     this.detail = detail;
+    this.fields = fields;
   }
 }
 
@@ -69,6 +84,17 @@ async function reach(path: string, init: RequestInit): Promise<{ status: number;
     words(said?.error) || "error",
     words(said?.message) || `The server answered ${status}.`,
     words(said?.detail),
+    refused(said?.details),
+  );
+}
+
+function refused(details: unknown): FieldProblem[] {
+  const rows = (details as { errors?: unknown } | null)?.errors;
+  if (!Array.isArray(rows)) return [];
+  return rows.flatMap((row: Record<string, unknown>) =>
+    typeof row.field === "string"
+      ? [{ field: row.field, bound: typeof row.bound === "string" ? row.bound : "" }]
+      : [],
   );
 }
 
@@ -85,14 +111,16 @@ function parsed(status: number, text: string): unknown {
   }
 }
 
-async function ask<T>(path: string, init: RequestInit = {}): Promise<T> {
+/** One request; the decoded answer, undefined where it has no body. */
+export async function ask<T>(path: string, init: RequestInit = {}): Promise<T> {
   const { status, text } = await reach(path, init);
-  return parsed(status, text) as T;
+  return (text === "" ? undefined : parsed(status, text)) as T;
 }
 
-function post<T>(path: string, body: unknown = {}): Promise<T> {
+/** One request with a JSON body. */
+export function post<T>(path: string, body: unknown = {}, method = "POST"): Promise<T> {
   return ask<T>(path, {
-    method: "POST",
+    method,
     headers: { accept: "application/json", "content-type": "application/json" },
     body: JSON.stringify(body),
   });
@@ -220,6 +248,14 @@ export interface StartOrder {
   readonly num_episodes?: number;
   readonly pace?: number;
   readonly seed?: number;
+  readonly name?: string;
+  readonly tags?: readonly string[];
+  readonly priority?: number;
+  readonly save_interval?: number;
+  readonly eval_episodes?: number;
+  readonly early_stopping?: Readonly<Record<string, unknown>>;
+  readonly overrides?: Readonly<Record<string, unknown>>;
+  readonly resume_from?: { readonly session_id: string; readonly checkpoint?: number };
 }
 
 export function startTraining(

@@ -57,6 +57,9 @@ export interface Scenario {
   readonly description: string;
   readonly environment: Readonly<Record<string, unknown>>;
   readonly training?: Readonly<Record<string, unknown>>;
+  readonly reward?: Readonly<Record<string, unknown>>;
+  /** It came with Grandstand and stays as it is. */
+  readonly shipped?: boolean;
 }
 
 export type Axis = "episode" | "step" | "time";
@@ -85,9 +88,31 @@ export interface ServerStatus {
 
 /** A trained model on the server's disk. */
 export interface Model {
+  /** The session it came from. */
   readonly id: string;
+  /** Its scenario. */
   readonly name: string;
+  readonly size_bytes: number;
+  readonly saved_at: string;
+  /** The newest of its scenario, shown under that one's name. */
+  readonly current: boolean;
+  readonly session_name: string | null;
+  readonly algorithm: string | null;
+  readonly status: Status | null;
+  readonly episodes: number | null;
+  readonly tags: readonly string[];
+  readonly evaluation: Evaluation | null;
 }
+
+/** A model with all that is known of it. */
+export interface ModelDetail extends Model {
+  readonly scenario: Scenario;
+  readonly config: Readonly<Record<string, unknown>>;
+  readonly evaluations: readonly Evaluation[];
+}
+
+/** One lived episode, month by month. */
+export type Trajectory = Readonly<Record<string, readonly (number | null)[]>>;
 
 /** How well a model plays; the last three are returns of reference policies. */
 export interface Evaluation {
@@ -101,6 +126,11 @@ export interface Evaluation {
   readonly optimum?: number;
   readonly uniform?: number;
   readonly best_constant?: number;
+  readonly model?: string;
+  readonly scenario_name?: string | null;
+  readonly episodes?: number;
+  readonly created_at?: string;
+  readonly trajectories?: readonly Trajectory[];
 }
 
 /** What one training decided at one moment. */

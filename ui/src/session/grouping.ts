@@ -53,6 +53,12 @@ const RULES: readonly Rule[] = [
   { id: "gradient", title: "Gradient norm", takes: [/(^|_)grad(ient)?(_norm)?(s)?($|_)/] },
   { id: "speed", title: "Speed", takes: [/^(actions|frames|steps|episodes)_per_second$/] },
   { id: "memory", title: "Memory", takes: ["memory_usage_mb"] },
+  {
+    id: "machine",
+    title: "Machine",
+    takes: [/^cpu_percent$/, /^process_cpu_percent$/, /^memory_percent$/, /^gpu_percent$/],
+  },
+  { id: "machine-memory", title: "Machine memory", takes: [/^(process|gpu)_memory_mb$/] },
 ];
 
 /** At most this many lines in a card; more go to a card of the same title. */

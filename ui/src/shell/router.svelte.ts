@@ -3,6 +3,10 @@
 export type Place =
   | { readonly page: "sessions" }
   | { readonly page: "session"; readonly id: string }
+  | { readonly page: "train" }
+  | { readonly page: "models" }
+  | { readonly page: "compare" }
+  | { readonly page: "model"; readonly id: string }
   | { readonly page: "nowhere"; readonly path: string };
 
 const base = new URL(document.baseURI).pathname.replace(/[^/]*$/, "");
@@ -14,9 +18,16 @@ function read(): Place {
   if (parts.length === 0 || (parts.length === 1 && parts[0] === "sessions")) {
     return { page: "sessions" };
   }
-  if (parts.length === 2 && parts[0] === "sessions") {
+  if (parts.length === 1 && (parts[0] === "train" || parts[0] === "models")) {
+    return { page: parts[0] };
+  }
+  if (parts.length === 2 && parts[0] === "models" && parts[1] === "compare") {
+    return { page: "compare" };
+  }
+  if (parts.length === 2 && (parts[0] === "sessions" || parts[0] === "models")) {
     try {
-      return { page: "session", id: decodeURIComponent(parts[1] ?? "") };
+      const id = decodeURIComponent(parts[1] ?? "");
+      return { page: parts[0] === "models" ? "model" : "session", id };
     } catch {
       return { page: "nowhere", path };
     }
@@ -87,4 +98,20 @@ export const router = new Router();
 /** The address of one session's page. */
 export function sessionHref(id: string): string {
   return `${base}sessions/${encodeURIComponent(id)}`;
+}
+
+/** The address of the page where trainings are started. */
+export const trainHref = `${base}train`;
+
+/** The address of the list of models. */
+export const modelsHref = `${base}models`;
+
+/** The address of one model's page. */
+export function modelHref(id: string): string {
+  return `${base}models/${encodeURIComponent(id)}`;
+}
+
+/** The address of the page that sets models beside one another. */
+export function compareHref(ids: readonly string[]): string {
+  return `${base}models/compare?ids=${ids.map(encodeURIComponent).join(",")}`;
 }
