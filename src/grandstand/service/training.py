@@ -148,9 +148,7 @@ class Training:
         scenario = scenario.with_overrides(new.overrides)
         if (missing := self._missing(new.queue)) is not None:
             raise missing
-        episodes = (
-            new.num_episodes or before.get("num_episodes") or scenario.training.num_episodes
-        )
+        episodes = new.num_episodes or before.get("num_episodes") or scenario.training.num_episodes
         session_id = new_id()
         payload = {
             "scenario": scenario.to_mapping(),
