@@ -168,6 +168,27 @@ describe("a live socket", () => {
     expect(links.some((l) => l.kind === "away" && l.why.includes("silent"))).toBe(true);
   });
 
+  it("hands binary messages on and takes them for none of the counted ones", () => {
+    const binary: ArrayBuffer[] = [];
+    const messages: Envelope[] = [];
+    const socket = new LiveSocket({
+      url: "ws://x/ws/s",
+      userName: "",
+      makeSocket: (url) => new PlayedSocket(url) as unknown as WebSocket,
+      onMessage: (message) => messages.push(message),
+      onLink: () => undefined,
+      onBinary: (data) => binary.push(data),
+    });
+    newest().opens();
+    newest().says("connection_status", null, { event: "snapshot", last_seq: 1 });
+    const frame = new Uint8Array([0, 0, 0, 2]).buffer;
+    newest().onmessage?.({ data: frame });
+    newest().says("training_metrics", 2);
+    expect(binary).toEqual([frame]);
+    expect(messages.map((m) => m.seq)).toEqual([null, 2]);
+    socket.close();
+  });
+
   it("leaves for good when told to", () => {
     const { socket, links } = watch();
     newest().opens();

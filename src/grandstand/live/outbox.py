@@ -96,7 +96,7 @@ class WireOutbox:
         if self.closed or self._wire.closed or self._waiting() > ROOM_BYTES:
             return False
         self._write(binary.wire)
-        self._shown = len(binary.payload)
+        self._shown = len(binary.wire)
         return True
 
     def waiting(self) -> int:

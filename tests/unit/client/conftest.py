@@ -79,7 +79,8 @@ class RecordingServer:
         return f"http://127.0.0.1:{self._port}"
 
     def take(self, method: str, path: str, raw: bytes, headers: dict[str, str]) -> Answer:
-        body = json.loads(raw) if raw else None
+        image = headers.get("Content-Type", "").startswith("image/")
+        body = raw if image else json.loads(raw) if raw else None
         with self.news:
             self.requests.append((method, path, body))
             self.headers = headers

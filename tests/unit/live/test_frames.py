@@ -8,7 +8,7 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
-from grandstand.live.frames import Parcel, brief, text_frame
+from grandstand.live.frames import Binary, Parcel, binary_frame, brief, text_frame
 
 
 def read(data: bytes) -> list[Frame]:
@@ -22,6 +22,16 @@ def read(data: bytes) -> list[Frame]:
 def test_a_frame_is_read_back_whole(size: int) -> None:
     (frame,) = read(text_frame(b"x" * size))
     assert (frame.opcode, frame.fin, bytes(frame.data)) == (Opcode.TEXT, True, b"x" * size)
+
+
+@pytest.mark.parametrize("size", [0, 125, 126, 65535, 65536, 262_144])
+def test_a_binary_frame_is_read_back_whole(size: int) -> None:
+    payload = bytes(range(256)) * (size // 256) + bytes(size % 256)
+    (frame,) = read(binary_frame(payload))
+    assert (frame.opcode, frame.fin, bytes(frame.data)) == (Opcode.BINARY, True, payload)
+    binary = Binary(payload)
+    assert binary.wire == binary_frame(payload)
+    assert binary.wire is binary.wire
 
 
 def test_a_parcel_is_its_messages_back_to_back() -> None:

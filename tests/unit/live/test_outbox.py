@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from grandstand.live.frames import Parcel
-from grandstand.live.outbox import SOFT_BYTES, Outbox, QueueOutbox, WireOutbox
+from grandstand.live.frames import Binary, Parcel
+from grandstand.live.outbox import ROOM_BYTES, SOFT_BYTES, Outbox, QueueOutbox, WireOutbox
 
 from .conftest import settle
 
@@ -18,6 +18,7 @@ class Peer:
 
     def __init__(self) -> None:
         self.texts: list[str] = []
+        self.pictures: list[bytes] = []
         self.bytes = b""
         self.backlog = 0
         self.closed = False
@@ -54,6 +55,10 @@ class Peer:
         await self._reads.wait()
         self.texts.append(text)
 
+    async def send_binary(self, payload: bytes) -> None:
+        await self._reads.wait()
+        self.pictures.append(payload)
+
     async def end(self, code: int, reason: str) -> None:
         self.ended = (code, reason)
 
@@ -68,7 +73,7 @@ async def outbox(request: pytest.FixtureRequest, peer: Peer) -> AsyncIterator[Ou
     if request.param == "wire":
         yield WireOutbox(peer)
         return
-    queue = QueueOutbox(peer.send, peer.end)
+    queue = QueueOutbox(peer.send, peer.end, peer.send_binary)
     running = asyncio.create_task(queue.run())
     yield queue
     running.cancel()
@@ -94,6 +99,44 @@ async def test_a_full_outbox_takes_nothing_until_it_is_read(outbox: Outbox, peer
     await drained
     assert outbox.put(Parcel([b"more"]))
     await settle(lambda: outbox.waiting() == 0)
+
+
+async def test_a_binary_message_arrives_between_texts(outbox: Outbox, peer: Peer) -> None:
+    assert outbox.put(Parcel([b"one"]))
+    assert outbox.show(Binary(b"pic"))
+    assert outbox.put(Parcel([b"two"]))
+    await settle(lambda: outbox.waiting() == 0)
+    queued = (peer.texts, peer.pictures) == (["one", "two"], [b"pic"])
+    assert queued or peer.bytes == b"\x81\x03one\x82\x03pic\x81\x03two"
+
+
+async def test_a_large_binary_message_makes_nobody_slow(outbox: Outbox, peer: Peer) -> None:
+    peer.stall()
+    large = Binary(b"x" * (4 * SOFT_BYTES))
+    assert outbox.show(large)
+    assert not outbox.show(large)  # one at a time
+    for _ in range(4):
+        assert outbox.put(Parcel([b"y" * (SOFT_BYTES // 5)]))
+    assert outbox.put(Parcel([b"y" * (SOFT_BYTES // 4)]))
+    assert not outbox.put(Parcel([b"too much, picture or not"]))
+    peer.read()
+    await settle(lambda: outbox.waiting() == 0)
+    assert outbox.show(large)
+
+
+async def test_a_binary_message_wants_room(outbox: Outbox, peer: Peer) -> None:
+    peer.stall()
+    assert outbox.put(Parcel([b"x" * (ROOM_BYTES + 1)]))
+    assert not outbox.show(Binary(b"pic"))
+    assert outbox.put(Parcel([b"more"]))
+    peer.read()
+    await settle(lambda: outbox.waiting() == 0)
+    outbox.close(1000, "")
+    assert not outbox.show(Binary(b"late"))
+
+
+async def test_a_queue_without_a_way_for_binary_messages_takes_none(peer: Peer) -> None:
+    assert not QueueOutbox(peer.send, peer.end).show(Binary(b"pic"))
 
 
 async def test_closing_says_the_code_once_and_takes_nothing_more(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -107,3 +107,22 @@ def test_a_pause_puts_everything_off(office: Any) -> None:
     reports.shift(100)
     assert before is not None
     assert reports.next_due == before + 100
+
+
+def test_the_frame_of_an_update_is_shown(office: Any) -> None:
+    class Frame(NamedTuple):
+        image: bytes
+        media_type: str
+        episode: int
+        step: int
+        ret: float
+
+    image = b"\xff\xd8\xff the agent at play"
+    filmed = update(1, 1, 5)
+    object.__setattr__(filmed, "frame", Frame(image, "image/jpeg", 5, 1000, 2.5))
+    session = Client(office.url).attach("s")
+    Reports(session, ManualClock(), pace=None, total_episodes=10).add(filmed)
+    office.wait_for(lambda: any(method == "PUT" for method, _, _ in office.requests))
+    (shown,) = [(path, body) for method, path, body in office.requests if method == "PUT"]
+    assert shown == ("/api/training/sessions/s/frame?episode=5&step=1000&return=2.5", image)
+    session.finish()

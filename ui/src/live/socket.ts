@@ -44,6 +44,8 @@ export interface LiveSocketOptions {
   readonly userName: string;
   readonly onMessage: (message: Envelope) => void;
   readonly onLink: (link: Link) => void;
+  /** Takes binary messages: frames of the agent at play, where they were subscribed to. */
+  readonly onBinary?: (data: ArrayBuffer) => void;
   /** Told once after every return, when what was missed is here or is known to be lost. */
   readonly onBack?: (back: Back) => void;
   /** Start after this sequence number instead of with a snapshot only. */
@@ -139,6 +141,7 @@ export class LiveSocket {
     if (this.#since !== null) query.set("since", String(this.#since));
     const url = `${this.#options.url}?${query}`;
     const socket = this.#options.makeSocket?.(url) ?? new WebSocket(url);
+    socket.binaryType = "arraybuffer";
     this.#socket = socket;
     if (this.#attempt === 0) this.#say({ kind: "connecting" });
     socket.onopen = () => {
@@ -152,7 +155,8 @@ export class LiveSocket {
 
   #receive(raw: unknown): void {
     this.#heardAt = performance.now();
-    if (typeof raw !== "string") return; // pictures of the agent at play come as binary
+    if (raw instanceof ArrayBuffer) this.#options.onBinary?.(raw);
+    if (typeof raw !== "string") return;
     const message = JSON.parse(raw) as Envelope;
     if (message.type === "connection_status") this.#status(message.data);
     if (message.type === "connection_status" && message.data.event === "pong") return;

@@ -73,6 +73,7 @@ export class SessionFeed {
   #askTimer: ReturnType<typeof setTimeout> | undefined;
   #everyTimer: ReturnType<typeof setInterval> | undefined;
   #backTimer: ReturnType<typeof setTimeout> | undefined;
+  #onFrame: ((message: ArrayBuffer) => void) | null = null;
   #heard = 0;
   #closed = false;
   readonly #draw = (): void => this.#take();
@@ -105,6 +106,7 @@ export class SessionFeed {
         if (link.kind === "refused" && GONE.has(link.code)) clearInterval(this.#everyTimer);
       },
       onBack: (back) => this.#cameBack(back),
+      onBinary: (data) => this.#onFrame?.(data),
     });
     this.#everyTimer = setInterval(() => void this.refresh(), ASK_AGAIN_MS);
     void this.curves.load();
@@ -193,6 +195,7 @@ export class SessionFeed {
     if (typeof data.latest === "object" && data.latest !== null) {
       this.latest = data.latest as Metrics;
     }
+    if (this.#onFrame !== null) this.#askForFrames();
     // It may have been the server that was away when the page was opened.
     if (!this.curves.loaded && this.curvesProblem !== null) void this.curves.load();
   }
@@ -241,6 +244,17 @@ export class SessionFeed {
     this.grain = this.curves.grain;
     if (this.names.length !== this.curves.names.length) this.names = this.curves.names;
     this.version += 1;
+  }
+
+  /** Has frames of the agent at play given to `take`, as they come; null: no more of them. */
+  frames(take: ((message: ArrayBuffer) => void) | null): void {
+    this.#onFrame = take;
+    this.#askForFrames();
+  }
+
+  #askForFrames(): void {
+    const type = this.#onFrame === null ? "unsubscribe" : "subscribe";
+    this.#socket?.send({ type, message_types: ["frame"] });
   }
 
   /** Orders pause, resume, stop or a checkpoint. */

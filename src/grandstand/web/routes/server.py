@@ -22,7 +22,7 @@ DIST = Path(__file__).parent.parent / "dist"
 DOCS_FILES = ("swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png")
 RESERVED = ("api/", "ws/", "socket.io")
 POLICY = (
-    "default-src 'self'; img-src 'self' data:; connect-src 'self' ws: wss:; "
+    "default-src 'self'; img-src 'self' data: blob:; connect-src 'self' ws: wss:; "
     "style-src 'self'; script-src 'self'; frame-ancestors 'self'; base-uri 'self'"
 )
 # Swagger UI writes style attributes and data: images; its page alone is let.
