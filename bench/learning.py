@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -68,6 +70,11 @@ def speed(run: Run) -> None:
         "two levels": [_trained_steps(run, steps, {}) for _ in range(run.repeats)],
         "flat": [_trained_steps(run, steps, {"algorithm": "ppo"}) for _ in range(run.repeats)],
     }
+    if not run.peers or importlib.util.find_spec("stable_baselines3") is None:
+        say("  (Stable-Baselines3 left out; pip install stable-baselines3 into .venv brings it)")
+        for name, values in ours.items():
+            run.add(Bar(SECTION, f"{name}: steps/s", "–", values, "steps/s"))
+        return
     batch = [_sb3("batch", steps) for _ in range(run.repeats)]
     python = [_sb3("python", steps // 20) for _ in range(run.repeats)]
     peer, slow = statistics.median(batch), statistics.median(python)
@@ -404,8 +411,6 @@ def _learn(
 
 def _python(words: list[str], core: int) -> str:
     """The last line that a Python process on one core prints."""
-    import os
-
     done = subprocess.run(
         [sys.executable, *words],
         cwd=ROOT,
@@ -424,8 +429,6 @@ def _python(words: list[str], core: int) -> str:
 def _training_server() -> Iterator[Server]:
     """A server whose workers may use both cores, and two trainings at a time."""
     with grandstand(GRANDSTAND_TRAINING__MAX_CONCURRENT_TRAININGS="2") as server:
-        import os
-
         for task in Path(f"/proc/{server.pid}/task").iterdir():
             os.sched_setaffinity(int(task.name), set(ALLOWED[:2]))
         yield server
