@@ -11,7 +11,7 @@ from .conftest import OpenPage, Server
 
 pytestmark = pytest.mark.slow
 
-TRAINED_MS = 90_000
+TRAINED_MS = 120_000
 
 
 def train(server: Server, name: str, seed: int) -> str:
@@ -30,6 +30,7 @@ def train(server: Server, name: str, seed: int) -> str:
     return str(answer.json()["session_id"])
 
 
+@pytest.mark.timeout(400)
 def test_models_from_their_training_to_their_comparison(
     own_server: Server, open_page: OpenPage
 ) -> None:

@@ -118,13 +118,14 @@ def test_a_missing_session_is_said_and_found_once_it_exists(
     open_page.complaints[:] = [c for c in open_page.complaints if "404" not in c]  # type: ignore[attr-defined]
 
 
+@pytest.mark.timeout(400)
 def test_a_training_is_started_watched_and_stopped(server: Server, open_page: OpenPage) -> None:
     page = open_page("/")
     page.get_by_role("combobox", name="Scenario").select_option("torino_single")
     page.get_by_role("spinbutton", name="Episodes").fill("5000")
     page.get_by_role("combobox", name="Pace").select_option("20")
     page.get_by_role("button", name="Start", exact=True).click()
-    patience = 60_000  # a worker has to import torch first
+    patience = 150_000  # a worker has to import torch first
     expect(page.get_by_test_id("status")).to_have_text("running", timeout=patience)
     expect(figure(page, "Average reward")).to_be_visible(timeout=patience)
     expect(card(page, "Months survived")).to_be_visible()
@@ -135,6 +136,7 @@ def test_a_training_is_started_watched_and_stopped(server: Server, open_page: Op
     expect(page.get_by_role("button", name="Stop")).to_have_count(0)
 
 
+@pytest.mark.timeout(400)
 def test_a_finished_model_is_scored_on_its_page(server: Server, open_page: OpenPage) -> None:
     started = server.api.post(
         "/api/training/start",
@@ -142,7 +144,7 @@ def test_a_finished_model_is_scored_on_its_page(server: Server, open_page: OpenP
     )
     assert started.status_code == 202, started.text
     page = open_page(f"/sessions/{started.json()['session_id']}")
-    patience = 60_000
+    patience = 150_000
     expect(page.get_by_test_id("status")).to_have_text("completed", timeout=patience)
     page.get_by_role("button", name="Score the model").click()
     score = page.get_by_test_id("score")
