@@ -63,7 +63,8 @@ def test_models_from_their_training_to_their_comparison(
     plays = page.get_by_role("region", name="How it plays")
     expect(plays.get_by_test_id("fans")).to_be_visible(timeout=TRAINED_MS)
     expect(plays).to_contain_text(re.compile(r"Score\s*-?[01]\.\d{4}"))
-    expect(plays.get_by_role("img", name=re.compile("Cash by month"))).to_be_visible()
+    for figure in ("Cash", "Portfolio", "Wealth"):
+        expect(plays.get_by_role("img", name=re.compile(f"{figure} by month"))).to_be_visible()
     expect(plays).to_contain_text("50 lives")
 
     # Asked, it says what it would do.
@@ -75,7 +76,11 @@ def test_models_from_their_training_to_their_comparison(
     shares = re.findall(r"([\d.]+) %", action.inner_text())
     assert sum(map(float, shares)) == pytest.approx(100, abs=0.2)
 
-    own_server.api.post(f"/api/models/{two}/evaluate", json={"episodes": 200})
+    # An evaluation somebody else asked for is followed to its end.
+    asked = own_server.api.post(f"/api/models/{two}/evaluate", json={"episodes": 200})
+    assert asked.status_code == 202, asked.text
+    page.goto(f"{own_server.url}/models/{two}")
+    expect(plays).to_contain_text(re.compile(r"Score\s*-?[01]\.\d{4}"), timeout=TRAINED_MS)
     page.get_by_role("link", name="Models").first.click()
     expect(rows).to_have_count(2)
     page.get_by_label("Choose the first").check()
@@ -86,6 +91,7 @@ def test_models_from_their_training_to_their_comparison(
     expect(differ.get_by_role("row").filter(has_text="config.seed")).to_contain_text("12")
     pairs = page.get_by_role("region", name="Differences")
     expect(pairs).to_contain_text("the first minus the second")
+    expect(pairs).to_contain_text(re.compile("apart|could be luck"))
 
     page.goto(f"{own_server.url}/models/{one}")
     page.get_by_role("button", name="Delete").click()
@@ -98,6 +104,8 @@ def test_models_from_their_training_to_their_comparison(
 def test_a_model_that_is_none_is_said(server: Server, open_page: OpenPage) -> None:
     page = open_page("/models/nobody")
     expect(page.get_by_role("heading", name="No such model")).to_be_visible()
+    page.goto(f"{server.url}/models/compare?ids=nobody,nobody")
+    expect(page.get_by_text("Two or more are needed.")).to_be_visible()
     page.goto(f"{server.url}/models/compare?ids=nobody,nothing")
     expect(page.get_by_role("alert")).to_contain_text("there is no model")
     open_page.complaints[:] = [c for c in open_page.complaints if "404" not in c]  # type: ignore[attr-defined]

@@ -40,6 +40,7 @@ def test_a_training_is_ordered_with_its_parameters(server: Server, open_page: Op
     order.get_by_label("Episodes", exact=True).fill("40")
     order.get_by_label("Seed").fill("3")
     order.get_by_text("How it learns").click()
+    expect(order.get_by_text("Discount of the Executor, per month.")).to_be_visible()
     order.get_by_label("gamma low").fill("7")
     order.get_by_role("button", name="Start").click()
     expect(order.get_by_role("alert")).to_contain_text("gamma_low")
@@ -47,13 +48,16 @@ def test_a_training_is_ordered_with_its_parameters(server: Server, open_page: Op
     order.get_by_label("gamma low").fill("0.98")
     order.get_by_text("End early").click()
     order.get_by_label("Seconds of training").fill("100")
+    order.get_by_label("Steps without a better return").fill("2000000")
+    order.get_by_label("Better by more than").fill("0.5")
     order.get_by_role("button", name="Start").click()
     expect(page).to_have_url(re.compile(r"/sessions/\w+$"))
     expect(page.get_by_role("heading", name="milano_junior, seed 3")).to_be_visible()
     session = server.api.get(f"/api/training/sessions/{page.url.rpartition('/')[2]}").json()
     assert session["total_episodes"] == 40
     assert session["config"]["overrides"] == {"training": {"gamma_low": 0.98}}
-    assert session["config"]["early_stopping"] == {"max_seconds": 100.0}
+    plateau = {"patience_steps": 2_000_000, "min_delta": 0.5}
+    assert session["config"]["early_stopping"] == {"max_seconds": 100.0, "plateau": plateau}
     open_page.complaints[:] = [c for c in open_page.complaints if "422" not in c]  # type: ignore[attr-defined]
 
 
@@ -92,6 +96,8 @@ def test_a_scenario_of_ones_own_is_written_checked_and_kept(
     text.fill(yaml.replace("income: 3200.0", "income: -1"))
     expect(editor.get_by_role("alert")).to_contain_text("environment.income")
     expect(editor.get_by_role("button", name="Save as new")).to_be_disabled()
+    editor.get_by_role("button", name="Close").click()
+    expect(editor.get_by_role("button", name="Really leave it unsaved?")).to_be_visible()
     text.fill(yaml.replace("income: 3200.0", "income: 2500"))
     expect(editor).to_contain_text("Every value is within its bounds")
     editor.get_by_role("button", name="Save as new").click()

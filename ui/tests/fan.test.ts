@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { fan, means, quantile } from "../src/models/fan";
+import { fan, means, quantile, roundTicks, wealthy } from "../src/models/fan";
 
 describe("quantile", () => {
   it("lies between neighbours", () => {
@@ -21,5 +21,23 @@ describe("fan", () => {
   it("has means", () => {
     expect(means(paths, "cash")).toEqual([10, 15, 30]);
     expect(means([], "cash")).toEqual([]);
+  });
+});
+
+describe("wealthy", () => {
+  it("adds cash and portfolio, where both are known", () => {
+    const path = wealthy({ cash: [1, 2, null, 4], portfolio: [10, null, 30] });
+    expect(path.wealth).toEqual([11, null, null, null]);
+  });
+});
+
+describe("roundTicks", () => {
+  it("goes from zero to beyond the highest in round steps", () => {
+    expect(roundTicks(0, 9700)).toEqual([0, 5000, 10_000]);
+    expect(roundTicks(0, 104_000)).toEqual([0, 50_000, 100_000, 150_000]);
+    expect(roundTicks(0, 1)).toEqual([0, 0.5, 1]);
+  });
+  it("reaches below zero where something does", () => {
+    expect(roundTicks(-120, 300)).toEqual([-200, 0, 200, 400]);
   });
 });

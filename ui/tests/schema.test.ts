@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { Scenario } from "../src/api/types";
 import { cashFlow } from "../src/train/cashflow";
-import { formFields } from "../src/train/schema";
+import { argumentFields, formFields, nested, valueAt } from "../src/train/schema";
 
 describe("formFields", () => {
   const section = {
@@ -23,6 +23,28 @@ describe("formFields", () => {
   });
   it("has nothing to say of nothing", () => {
     expect(formFields(undefined, new Set())).toEqual([]);
+  });
+});
+
+describe("arguments of an algorithm's class", () => {
+  const scenario: Scenario = {
+    name: "pole",
+    description: "",
+    environment: { id: "CartPole-v1" },
+    training: { parameters: { learning_rate: 0.002, policy: "MlpPolicy" } },
+  };
+  it("are fields where they are numbers", () => {
+    expect(argumentFields(scenario).map((f) => f.key)).toEqual(["parameters.learning_rate"]);
+    expect(argumentFields({ ...scenario, training: {} })).toEqual([]);
+    expect(valueAt(scenario.training, "parameters.learning_rate")).toBe(0.002);
+    expect(valueAt(scenario.training, "nothing.there")).toBeUndefined();
+  });
+  it("go back as mappings in mappings", () => {
+    const values = [["training.parameters.learning_rate", 1], ["training.clip", 2], ["reward.mu", 3]] as const;
+    expect(nested(values)).toEqual({
+      training: { parameters: { learning_rate: 1 }, clip: 2 },
+      reward: { mu: 3 },
+    });
   });
 });
 

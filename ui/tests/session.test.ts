@@ -4,6 +4,7 @@ import { figures } from "../src/session/figures";
 import { groups } from "../src/session/grouping";
 import { secondsOf, xOf } from "../src/session/picture";
 import { smoothed } from "../src/session/smoothing";
+import { why } from "../src/session/status";
 import { linearTicks, logTicks, symlogTicks } from "../src/session/ticks";
 import { duration, exact, plain, short } from "../src/words/numbers";
 
@@ -36,6 +37,25 @@ describe("cards", () => {
       const looks = card.lines.map((l) => `${l.hue}${l.dash}`);
       expect(new Set(looks).size).toBe(looks.length);
     }
+  });
+
+  it("puts the machine behind the training, one card a unit", () => {
+    const system = ["cpu_percent", "process_cpu_percent", "memory_percent", "gpu_percent"];
+    const memory = ["process_memory_mb", "gpu_memory_mb"];
+    const cards = groups([...system, ...memory].map((n) => `system/${n}`).concat("mystery", "game/lives"));
+    expect(cards.map((c) => c.title)).toEqual(["Mystery", "Game", "System", "System memory"]);
+    expect(cards[2]?.lines.map((l) => l.label)).toEqual(["all cores", "this worker", "memory", "GPU"]);
+  });
+});
+
+describe("why it ended", () => {
+  const told = (status: string, stop_reason: string): string =>
+    why({ status, stop_reason } as unknown as Session);
+  it("is said where the status does not say it already", () => {
+    expect(told("completed", "plateau")).toBe("plateau");
+    expect(told("completed", "all episodes done")).toBe("");
+    expect(told("stopped", "stopped")).toBe("");
+    expect(told("running", "plateau")).toBe("");
   });
 });
 

@@ -1,6 +1,6 @@
 /** The training plane over HTTP: scenarios, queue, models, checkpoints. */
 
-import { address, ask, post } from "./server";
+import { address, ask, post, reach } from "./server";
 import type { Evaluation, Model, ModelDetail, Scenario, Session } from "./types";
 
 const name = encodeURIComponent;
@@ -32,10 +32,8 @@ export function getTemplate(): Promise<Template> {
 
 /** A scenario as YAML text. */
 export async function scenarioText(of: string): Promise<string> {
-  const response = await fetch(address(`api/scenarios/${name(of)}`), {
-    headers: { accept: "application/yaml" },
-  });
-  return response.text();
+  const headers = { accept: "application/yaml" };
+  return (await reach(`api/scenarios/${name(of)}`, { headers })).text;
 }
 
 /** The scenario that YAML text says; an ApiError with its fields where it says none. */
@@ -100,6 +98,8 @@ export interface EvaluationOrder {
   readonly scenario_name?: string;
   readonly episodes: number;
   readonly seed: number;
+  /** The policy's mean action instead of a drawn one. */
+  readonly greedy: boolean;
   readonly market_noise: boolean;
   readonly trajectories: number;
 }

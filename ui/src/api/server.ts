@@ -65,7 +65,7 @@ function unreachable(): ApiError {
 }
 
 /** The text of a good answer; everything else is thrown as what the server said of it. */
-async function reach(path: string, init: RequestInit): Promise<{ status: number; text: string }> {
+export async function reach(path: string, init: RequestInit): Promise<{ status: number; text: string }> {
   let response: Response;
   let text: string;
   try {

@@ -46,6 +46,27 @@ export function fan(paths: readonly Trajectory[], name: string): Fan {
   };
 }
 
+/** A lived episode with what cash and portfolio come to together. */
+export function wealthy(path: Trajectory): Trajectory {
+  const wealth = (path.cash ?? []).map((cash, month) => {
+    const invested = path.portfolio?.[month];
+    return cash === null || invested == null ? null : cash + invested;
+  });
+  return { ...path, wealth };
+}
+
+/** Three or four round numbers from 0, or from below it, to beyond `high`. */
+export function roundTicks(low: number, high: number): readonly number[] {
+  const rough = Math.max(high - Math.min(low, 0), Number.MIN_VALUE) / 3;
+  const size = 10 ** Math.floor(Math.log10(rough));
+  const step = size * ([1, 2, 2.5, 5].find((one) => one * size >= rough) ?? 10);
+  const ticks: number[] = [];
+  for (let i = Math.floor(Math.min(low, 0) / step); i <= Math.ceil(high / step); i += 1) {
+    ticks.push(i * step);
+  }
+  return ticks;
+}
+
 /** The mean of one figure in every month, of those still alive. */
 export function means(paths: readonly Trajectory[], name: string): readonly number[] {
   return Array.from({ length: longest(paths, name) }, (_, month) => {

@@ -66,7 +66,8 @@ const KNOWN: Readonly<Record<string, Known>> = {
   return_per_month: { label: "return per month", hue: 2 },
 };
 
-const LEVELS: Readonly<Record<string, string>> = { low: "executor", high: "strategist" };
+/** `system/…` is said by its card's title. */
+const LEVELS: Readonly<Record<string, string>> = { low: "executor", high: "strategist", system: "" };
 
 /** A prefix in words: of our own trainers' two levels, or as it is. */
 export function level(name: string): string {
@@ -97,7 +98,7 @@ export function about(name: string): Required<Known> {
   let hash = 0;
   for (const char of name) hash = (hash * 31 + char.charCodeAt(0)) | 0;
   return {
-    label: own?.label ?? (group ? `${level(group)} ${spoken}` : spoken),
+    label: own?.label ?? `${level(group)} ${spoken}`.trim(),
     unit: own?.unit ?? byLeaf?.unit ?? "plain",
     exact: own?.exact ?? byLeaf?.exact ?? false,
     // The Strategist's curves move four hues on, away from the Executor's.

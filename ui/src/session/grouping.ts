@@ -27,6 +27,8 @@ interface Rule {
   /** Takes a name, or a pattern tested against the last part of `group/name`. */
   readonly takes: readonly (string | RegExp)[];
   readonly right?: RegExp;
+  /** Of the machine, not of the training: one card for all of it, behind all others. */
+  readonly aside?: true;
 }
 
 const RULES: readonly Rule[] = [
@@ -55,10 +57,11 @@ const RULES: readonly Rule[] = [
   { id: "memory", title: "Memory", takes: ["memory_usage_mb"] },
   {
     id: "machine",
-    title: "Machine",
+    title: "System",
     takes: [/^cpu_percent$/, /^process_cpu_percent$/, /^memory_percent$/, /^gpu_percent$/],
+    aside: true,
   },
-  { id: "machine-memory", title: "Machine memory", takes: [/^(process|gpu)_memory_mb$/] },
+  { id: "machine-memory", title: "System memory", takes: [/^(process|gpu)_memory_mb$/], aside: true },
 ];
 
 /** At most this many lines in a card; more go to a card of the same title. */
@@ -133,6 +136,7 @@ export function groups(names: readonly string[]): Group[] {
       });
     }
   };
+  const aside: (() => void)[] = [];
   for (const rule of RULES) {
     const members = [...left]
       .map((name) => ({ name, rank: takes(rule, name) }))
@@ -142,11 +146,15 @@ export function groups(names: readonly string[]): Group[] {
     if (members.length === 0) continue;
     for (const name of members) left.delete(name);
     const leaves = [...new Set(members.map(leaf))];
-    if (members.length > CROWD && leaves.length > 1 && members.some((n) => prefix(n) !== "")) {
+    if (!rule.aside && members.length > CROWD && leaves.length > 1 && members.some((n) => prefix(n) !== "")) {
       // Two levels with several measures each: one card a measure keeps their sizes apart.
       for (const one of leaves) {
         add(`${rule.id}/${one}`, title(one), members.filter((n) => leaf(n) === one));
       }
+      continue;
+    }
+    if (rule.aside) {
+      aside.push(() => add(rule.id, rule.title, members));
       continue;
     }
     const name = rule.id === "schedule" ? scheduleTitle(members) : rule.title;
@@ -160,5 +168,6 @@ export function groups(names: readonly string[]): Group[] {
   for (const p of prefixes) {
     add(`group/${p}`, title(p), rest.filter((n) => prefix(n) === p));
   }
+  for (const place of aside) place();
   return found;
 }

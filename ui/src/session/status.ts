@@ -24,6 +24,13 @@ export function said(session: Session): string {
   return session.status;
 }
 
+/** Why it ended, where the status does not say it already: a plateau, a target, a limit, a wish. */
+export function why(session: Session): string {
+  const reason = session.stop_reason ?? "";
+  const usual = [session.status, "all episodes done"].includes(reason);
+  return ended(session) && session.status !== "failed" && !usual ? reason : "";
+}
+
 export type Tone = "run" | "wait" | "bad" | "done" | "idle";
 
 /** Which of the status colours it wears. */

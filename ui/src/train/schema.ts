@@ -1,6 +1,7 @@
 /** Fields of a JSON schema section, as rows of a form. */
 
 import type { Schema } from "../api/plane";
+import type { Scenario } from "../api/types";
 
 export interface FormField {
   readonly key: string;
@@ -51,4 +52,34 @@ export function formFields(section: Schema | undefined, leave: ReadonlySet<strin
       },
     ];
   });
+}
+
+/** The numbers among the arguments that a scenario gives its algorithm's class. */
+export function argumentFields(scenario: Scenario): FormField[] {
+  const given = scenario.training?.parameters;
+  if (typeof given !== "object" || given === null) return [];
+  return Object.entries(given).flatMap(([key, value]) =>
+    typeof value === "number"
+      ? [{ key: `parameters.${key}`, words: "", kind: "number", choices: [], step: "any", bounds: "" }]
+      : [],
+  );
+}
+
+/** The value at a dotted path. */
+export function valueAt(of: unknown, path: string): unknown {
+  return path
+    .split(".")
+    .reduce((at, key) => (at as Record<string, unknown> | null | undefined)?.[key], of);
+}
+
+/** Values at dotted paths, as mappings in mappings. */
+export function nested(values: readonly (readonly [string, unknown])[]): Record<string, unknown> {
+  const all: Record<string, unknown> = {};
+  for (const [path, value] of values) {
+    const keys = path.split(".");
+    let at = all;
+    for (const key of keys.slice(0, -1)) at = (at[key] ??= {}) as Record<string, unknown>;
+    at[keys.at(-1) ?? ""] = value;
+  }
+  return all;
 }
