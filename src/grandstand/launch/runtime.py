@@ -24,6 +24,7 @@ from grandstand.errors import Unavailable
 logger = logging.getLogger("grandstand.setup")
 
 NEEDED = ("torch", "numba", "gymnasium")
+SB3 = "stable_baselines3"
 TORCH = "torch==2.13.0"
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 SIZE_MB = {"cpu": 1100, "cuda": 5500}
@@ -77,10 +78,15 @@ class Runtime:
             self._ready = self._found()
         return self._ready
 
-    def missing(self, may_wait: bool) -> Unavailable | None:
-        """Why a training cannot start now, None when it can (or may wait for the installation)."""
+    def missing(self, may_wait: bool, algorithm: str = "") -> Unavailable | None:
+        """Why a training cannot start now, None when it can (or may wait for the installation).
+
+        Args:
+            may_wait: whether it may be queued until the installation is done.
+            algorithm: what it trains with, where that is known.
+        """
         if self.ready() or (self._installing and may_wait):
-            return None
+            return self._missing_for(algorithm)
         setup = self.setup()
         return Unavailable(
             "the training part is not installed"
@@ -92,6 +98,21 @@ class Runtime:
             else "Try again in a minute, or send queue=true.",
             details={"state": setup.state, "command": setup.command, "size_mb": setup.size_mb},
             retry_after_seconds=30,
+        )
+
+    @staticmethod
+    def _missing_for(algorithm: str) -> Unavailable | None:
+        if not algorithm.startswith("sb3:"):
+            return None
+        importlib.invalidate_caches()
+        if importlib.util.find_spec(SB3) is not None:
+            return None
+        command = shlex.join([_python(), "-m", "pip", "install", *_extra("sb3")])
+        return Unavailable(
+            "the part for Gymnasium environments (Stable-Baselines3) is not installed",
+            code="training_unavailable",
+            detail=f"Install it with: {command}",
+            details={"state": "missing", "command": command},
         )
 
     def command(self) -> str:
@@ -147,14 +168,7 @@ class Runtime:
 
     @staticmethod
     def _second() -> list[str]:
-        """Everything else of the extra ``train``, by name, as this version of the package says."""
-        rest = [
-            requirement.split(";")[0].strip()
-            for requirement in importlib.metadata.requires("grandstand") or []
-            if "extra == 'train'" in requirement.replace('"', "'")
-            and not requirement.startswith("torch")
-        ]
-        return ["-m", "pip", "install", *rest]
+        return ["-m", "pip", "install", *_extra("train")]
 
     def _why(self) -> str:
         errors = [line for line in self._tail if "error" in line.lower()]
@@ -164,6 +178,17 @@ class Runtime:
     @staticmethod
     def _found() -> bool:
         return all(importlib.util.find_spec(name) is not None for name in NEEDED)
+
+
+def _extra(name: str) -> list[str]:
+    """The requirements of one of this package's extras, as its installed version says; without
+    torch, which is installed by itself first."""
+    return [
+        requirement.split(";")[0].strip()
+        for requirement in importlib.metadata.requires("grandstand") or []
+        if f"extra == '{name}'" in requirement.replace('"', "'")
+        and not requirement.startswith(("torch", "grandstand"))
+    ]
 
 
 def has_nvidia() -> bool:

@@ -1,9 +1,10 @@
-"""Scenarios: a household, how it is rewarded, and how a policy is trained on it.
+"""Scenarios: an environment, how it is rewarded, and how a policy is trained on it.
 
 A scenario is a YAML file with the sections `environment`, `training` and `reward`; the last two
-may be left out. Seven ship with the package (`shipped_scenarios`), more are read from folders the
-caller names (`load_scenario`). Both sides of the program read them from here, so this module knows
-nothing of numpy or torch.
+may be left out. The environment is a household, or one of Gymnasium's, which brings its own reward
+(`model/environments.py`). Ten ship with the package (`shipped_scenarios`), more are read from
+folders the caller names (`load_scenario`). Both sides of the program read them from here, so this
+module knows nothing of numpy or torch.
 """
 
 from __future__ import annotations
@@ -15,69 +16,43 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Final, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from grandstand.errors import NotFound, ValidationFailed
-
-NAME_PATTERN = r"^[A-Za-z0-9_-]{1,100}$"
-_FROZEN = ConfigDict(
-    frozen=True,
-    extra="forbid",
-    allow_inf_nan=False,
-    populate_by_name=True,
-    use_attribute_docstrings=True,
+from pydantic import (
+    BaseModel,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
 )
 
+from grandstand.errors import NotFound, ValidationFailed
+from grandstand.model.environments import (
+    FROZEN,
+    KINDS,
+    AnyEnvironment,
+    Environment,
+    GymnasiumEnvironment,
+    kind_of,
+    plain_json,
+)
 
-class Environment(BaseModel):
-    """The household: what comes in, what goes out, and what it starts with."""
-
-    model_config = _FROZEN
-
-    income: float = Field(gt=0)
-    """Net income of a month, euros."""
-    fixed_expenses: float = Field(ge=0)
-    """Bills that do not vary, euros a month."""
-    variable_expense_mean: float = Field(ge=0)
-    """Mean of the bills that vary, euros a month."""
-    variable_expense_std: float = Field(ge=0)
-    """Standard deviation of the bills that vary, euros a month."""
-    inflation: float = Field(default=0.02, ge=-0.5, le=1)
-    """Growth of all bills, share a year."""
-    income_growth: float = Field(default=0.0, ge=-0.5, le=1)
-    """Growth of income, share a year."""
-    safety_threshold: float = Field(ge=0)
-    """Cash below which every euro missing costs reward, euros."""
-    max_months: int = Field(default=60, ge=1, le=1200)
-    """Length of an episode, months."""
-    initial_cash: float = Field(default=0.0, ge=0)
-    """Cash at the start, euros."""
-    risk_tolerance: float = Field(default=0.5, ge=0, le=1)
-    """How much risk the household says it likes; observed, not rewarded."""
-    investment_return_mean: float = 0.005
-    """Mean return of the portfolio, share a month."""
-    investment_return_std: float = Field(default=0.02, ge=0)
-    """Standard deviation of that return, share a month."""
-    investment_return_type: Literal["none", "fixed", "stochastic"] = "stochastic"
-    """No market, the mean every month, or drawn every month."""
-
-    @model_validator(mode="after")
-    def _market_cannot_lose_more_than_all(self) -> Self:
-        if self.investment_return_mean < -1:
-            raise ValueError("investment_return_mean should be at least -1")
-        return self
+NAME_PATTERN = r"^[A-Za-z0-9_-]{1,100}$"
+HOUSEHOLD_ALGORITHMS: Final = ("hierarchical-ppo", "ppo")
+SB3_ALGORITHMS: Final = ("sb3:dqn", "sb3:ppo", "sb3:a2c", "sb3:sac", "sb3:td3")
+"""Stable-Baselines3's, for Gymnasium environments."""
 
 
 class TrainingConfig(BaseModel):
     """How a policy is trained; the defaults hold for every scenario, none is tuned for one."""
 
-    model_config = _FROZEN
+    model_config = FROZEN
 
     algorithm: str = Field(default="hierarchical-ppo", min_length=1, max_length=100)
-    """`hierarchical-ppo` (Strategist and Executor), `ppo` (flat), or an installed trainer."""
+    """`hierarchical-ppo` (Strategist and Executor) or `ppo` (flat) for a household; `sb3:dqn`,
+    `sb3:ppo`, `sb3:a2c`, `sb3:sac` or `sb3:td3` for a Gymnasium environment; or an installed
+    trainer."""
     num_episodes: int = Field(default=40_000, gt=0)
     """Finished episodes a run counts and reports."""
     high_period: int = Field(default=6, ge=1)
@@ -95,7 +70,8 @@ class TrainingConfig(BaseModel):
     gae_lambda_high: float = Field(default=0.9, ge=0, le=1)
     """Trace of the Strategist's advantage estimate, per decision."""
     environments: int | None = Field(default=None, gt=0, le=65_536)
-    """Households lived side by side; left out, it follows the number of episodes."""
+    """Environments lived side by side; left out, it follows the number of episodes for a household
+    and is 1 for a Gymnasium environment."""
     rollout_months: int | None = Field(default=None, gt=0, le=1200)
     """Months between two updates; left out, it follows the number of episodes."""
     epochs: int = Field(default=2, gt=0, le=100)
@@ -118,12 +94,30 @@ class TrainingConfig(BaseModel):
     patience_steps: int | None = Field(default=None, gt=0)
     """Stop early after this many steps without a better mean return; left out, never. At least
     1.5 million is wise: PPO may dip before it recovers."""
+    parameters: dict[str, Any] = {}
+    """For a Gymnasium environment: arguments of the Stable-Baselines3 class, by name."""
+    steps_per_update: int | None = Field(default=None, gt=0, le=1_000_000)
+    """For a Gymnasium environment: least steps between two reports; a pause takes effect there.
+    Left out, a rollout for on-policy algorithms, 256 for DQN, 64 for the others."""
+    total_timesteps: int | None = Field(default=None, gt=0)
+    """For a Gymnasium environment: steps over which exploration and learning rate run down; left
+    out, they follow the share of episodes done."""
+
+    @field_validator("parameters")
+    @classmethod
+    def _parameters_are_plain(cls, parameters: dict[str, Any]) -> dict[str, Any]:
+        return plain_json(parameters)
+
+
+_FOR_ALL = frozenset({"algorithm", "num_episodes", "environments", "patience_steps"})
+_FOR_GYMNASIUM = frozenset({"parameters", "steps_per_update", "total_timesteps"})
+"""Keys of `training`; all others are a household's."""
 
 
 class Reward(BaseModel):
     """Weights of the reward's parts."""
 
-    model_config = _FROZEN
+    model_config = FROZEN
 
     alpha: float = Field(default=10.0, ge=0)
     """What a euro invested or earned by the portfolio is worth."""
@@ -144,24 +138,94 @@ class Reward(BaseModel):
 class Scenario(BaseModel):
     """One training task, whole."""
 
-    model_config = _FROZEN
+    model_config = FROZEN
 
     name: str = Field(pattern=NAME_PATTERN)
     """1 to 100 letters, digits, `_` or `-`."""
     description: str = Field(default="", max_length=2000)
     """One or two sentences for people."""
-    environment: Environment
+    environment: AnyEnvironment
+    """A household, or `{id, kwargs, max_steps, actions}` for one of Gymnasium's."""
     training: TrainingConfig = TrainingConfig()
     reward: Reward = Reward()
+    """For a household only."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_a_household_takes_its_keys(cls, data: object) -> object:
+        if not isinstance(data, Mapping) or kind_of(data.get("environment")) != "gymnasium":
+            return data
+        if "reward" in data:
+            raise ValueError("reward is for households; a Gymnasium environment brings its own")
+        training = data.get("training")
+        known = TrainingConfig.model_fields.keys() - _FOR_ALL - _FOR_GYMNASIUM
+        if isinstance(training, Mapping) and (wrong := sorted(known & training.keys())):
+            raise ValueError(
+                f"training.{wrong[0]} is for households; for a Gymnasium environment give the "
+                "algorithm's own arguments under training.parameters"
+            )
+        return data
 
     @model_validator(mode="after")
-    def _a_period_fits_an_episode(self) -> Self:
-        if self.training.high_period > self.environment.max_months:
+    def _the_training_fits_the_environment(self) -> Self:
+        training, algorithm = self.training, self.training.algorithm
+        if algorithm.startswith("sb3:") and algorithm not in SB3_ALGORITHMS:
             raise ValueError(
-                f"training.high_period is {self.training.high_period}, but it should be at most "
+                f"training.algorithm is {algorithm!r}, but of Stable-Baselines3 it should be one "
+                f"of {', '.join(SB3_ALGORITHMS)}"
+            )
+        if isinstance(self.environment, GymnasiumEnvironment):
+            if algorithm in HOUSEHOLD_ALGORITHMS:
+                raise ValueError(
+                    f"training.algorithm is {algorithm!r}, which is for households; for a "
+                    f"Gymnasium environment it should be one of {', '.join(SB3_ALGORITHMS)}"
+                )
+            return self
+        if algorithm in SB3_ALGORITHMS:
+            raise ValueError(
+                f"training.algorithm is {algorithm!r}, which is for Gymnasium environments; for a "
+                f"household it should be one of {', '.join(HOUSEHOLD_ALGORITHMS)}"
+            )
+        if algorithm in HOUSEHOLD_ALGORITHMS:
+            for key in sorted(_FOR_GYMNASIUM):
+                if getattr(training, key):
+                    raise ValueError(f"training.{key} is for Gymnasium environments")
+        if training.high_period > self.environment.max_months:
+            raise ValueError(
+                f"training.high_period is {training.high_period}, but it should be at most "
                 f"environment.max_months ({self.environment.max_months})"
             )
         return self
+
+    @property
+    def household(self) -> Environment:
+        """The environment of a household's scenario.
+
+        Raises:
+            ValidationFailed: it is another environment (code ``no_household``).
+        """
+        if isinstance(self.environment, Environment):
+            return self.environment
+        raise ValidationFailed(
+            f"{self.name} is no household, its environment is {self.environment.id}.",
+            code="no_household",
+            detail="Name a scenario whose environment is a household.",
+        )
+
+    @property
+    def gymnasium(self) -> GymnasiumEnvironment:
+        """The environment of a scenario that is none of a household.
+
+        Raises:
+            ValidationFailed: it is a household (code ``no_gymnasium_environment``).
+        """
+        if isinstance(self.environment, GymnasiumEnvironment):
+            return self.environment
+        raise ValidationFailed(
+            f"{self.name} is a household, no Gymnasium environment.",
+            code="no_gymnasium_environment",
+            detail="Name a scenario whose environment has an id.",
+        )
 
     @classmethod
     def from_mapping(cls, data: object, *, where: str = "scenario") -> Scenario:
@@ -197,8 +261,21 @@ class Scenario(BaseModel):
         return cls.from_mapping(data, where=where)
 
     def to_mapping(self) -> dict[str, Any]:
-        """Plain data under the names the YAML uses; `from_mapping` reads it back."""
-        return self.model_dump(mode="json", by_alias=True)
+        """Plain data under the names the YAML uses; `from_mapping` reads it back.
+
+        Keys that are for the other kind of environment are left out.
+        """
+        data = self.model_dump(mode="json", by_alias=True)
+        training = data["training"]
+        if isinstance(self.environment, GymnasiumEnvironment):
+            del data["reward"]
+            kept = _FOR_ALL | _FOR_GYMNASIUM
+            data["training"] = {key: value for key, value in training.items() if key in kept}
+        else:
+            for key in _FOR_GYMNASIUM:
+                if not training[key]:
+                    del training[key]
+        return data
 
     def to_yaml(self) -> str:
         """YAML text that `from_yaml` reads back to an equal scenario."""
@@ -208,8 +285,9 @@ class Scenario(BaseModel):
         """A scenario with some values replaced.
 
         Args:
-            overrides: training keys (`{"high_period": 12}`), or whole sections
-                (`{"reward": {"alpha": 5}}`), or both.
+            overrides: training keys (`{"high_period": 12}`), or sections
+                (`{"reward": {"alpha": 5}}`), or both. What a section (or `parameters`) leaves out
+                stays as it is.
 
         Raises:
             ValidationFailed: a key nobody knows, or a value out of bounds.
@@ -224,19 +302,31 @@ class Scenario(BaseModel):
                         f"overrides.{key} should be a mapping of keys to values",
                         details={"errors": [{"field": f"overrides.{key}", "value": repr(value)}]},
                     )
-                data[key].update(value)
+                _merge(data.setdefault(key, {}), value)
             else:
-                data["training"][key] = value
+                _merge(data["training"], {key: value})
         return Scenario.from_mapping(data, where="overrides")
+
+
+def _merge(section: dict[str, Any], changes: Mapping[str, Any]) -> None:
+    """Replace values; those of `parameters` one by one."""
+    for key, value in changes.items():
+        if key == "parameters" and isinstance(value, Mapping):
+            section[key] = {**section.get(key, {}), **value}
+        else:
+            section[key] = value
 
 
 def _refusal(error: ValidationError, where: str) -> ValidationFailed:
     """Pydantic's errors as sentences that name field, value and bound."""
     sentences, rows = [], []
     for item in error.errors(include_url=False):
-        field = ".".join(str(part) for part in item["loc"])
+        place = list(item["loc"])
+        if place[:1] == ["environment"] and place[1:2] and place[1] in KINDS:
+            del place[1]  # pydantic's tag of the union, nothing that was written
+        field = ".".join(str(part) for part in place)
         value = item.get("input")
-        bound = item["msg"].removeprefix("Input ").removeprefix("Value error, ")
+        bound = re.sub("^(Input|String|Value error,) ", "", item["msg"])
         if item["type"] == "missing":
             sentence = f"{field} is missing"
         elif item["type"] == "extra_forbidden":
@@ -275,7 +365,7 @@ def scenario_hash(scenario: Scenario) -> str:
 def task_hash(scenario: Scenario) -> str:
     """The same of environment and reward alone: what the optimum depends on."""
     data = scenario.to_mapping()
-    return _sha256({"environment": data["environment"], "reward": data["reward"]})
+    return _sha256({key: data[key] for key in ("environment", "reward") if key in data})
 
 
 @cache

@@ -94,7 +94,8 @@ class Training:
     Args:
         capacity: trainings that may run at once.
         missing: says what keeps trainings from running here (the learning part is not
-            installed), None when nothing does; asked with whether the training may wait.
+            installed), None when nothing does; asked with whether the training may wait, and for
+            the algorithm.
     """
 
     def __init__(
@@ -110,7 +111,7 @@ class Training:
         threads_per_worker: int,
         max_attempts: int,
         keep_checkpoints: int,
-        missing: Callable[[bool], Unavailable | None],
+        missing: Callable[[bool, str], Unavailable | None],
     ) -> None:
         self._ledger = ledger
         self._sessions = sessions
@@ -146,7 +147,7 @@ class Training:
             # What goes on exactly goes on with the very scenario it began with, overrides and all.
             scenario = Scenario.from_mapping(before["scenario"])
         scenario = scenario.with_overrides(new.overrides)
-        if (missing := self._missing(new.queue)) is not None:
+        if (missing := self._missing(new.queue, scenario.training.algorithm)) is not None:
             raise missing
         episodes = new.num_episodes or before.get("num_episodes") or scenario.training.num_episodes
         session_id = new_id()

@@ -53,10 +53,13 @@ def main(arguments: list[str] | None = None) -> int:
         saved = save_models(trainer.models(), given.save or Path(folder), given.scenario)
         policy = load_policy(next(path for path in saved.values() if "high" not in path.name))
         result = evaluate(policy, episodes=given.evaluate, seed=1, cache=given.cache)
+    known = result.score is not None and result.optimum is not None
+    score = f"score {result.score:.4f}  " if known else ""
+    optimum = f" of {result.optimum:.1f}" if known else ""
     sys.stdout.write(
-        f"{given.scenario} seed {given.seed}: score {result.score:.4f}  return "
-        f"{result.return_mean:.1f} ± {result.return_se:.1f} of {result.optimum:.1f}, "
-        f"{result.months_mean:.1f} months; {trainer.episodes_done} episodes, {step} steps in "
+        f"{given.scenario} seed {given.seed}: {score}return "
+        f"{result.return_mean:.1f} ± {result.return_se:.1f}{optimum}, "
+        f"{result.length_mean:.1f} steps; {trainer.episodes_done} episodes, {step} steps in "
         f"{wall:.1f} s ({cpu:.1f} s CPU, {step / wall / 1000:.0f} k/s)\n"
     )
     return 0

@@ -15,7 +15,7 @@ from grandstand.train import household_kernels as kernels
 from grandstand.train.household_kernels import Floats
 from grandstand.train.household_numbers import Household
 from grandstand.train.optimum import references
-from grandstand.train.policy import Policy
+from grandstand.train.policy import Acting, Policy
 
 BATCH = 4096
 
@@ -32,16 +32,18 @@ class Evaluation:
     return_mean: float
     return_se: float
     """Standard error of the mean."""
-    months_mean: float
-    """Months survived."""
-    score: float
+    length_mean: float
+    """Steps an episode lasted."""
+    months_mean: float | None
+    """Months survived; like the next four of a household only."""
+    score: float | None
     """(return_mean - uniform) / (optimum - uniform): 0 for equal shares, 1 for the optimum."""
-    optimum: float
-    uniform: float
-    best_constant: float
+    optimum: float | None
+    uniform: float | None
+    best_constant: float | None
     trajectories: list[dict[str, Any]]
     """Of the first episodes asked for: lists by month of cash, portfolio, invest, save, consume,
-    goal share and buffer, reward."""
+    goal share and buffer, reward; of a Gymnasium environment by step of reward and action."""
 
     def to_mapping(self) -> dict[str, Any]:
         """Plain data."""
@@ -62,7 +64,7 @@ TRACED = (
 
 
 def evaluate(
-    policy: Policy,
+    policy: Acting,
     scenario: Scenario | None = None,
     *,
     episodes: int = 1000,
@@ -83,10 +85,16 @@ def evaluate(
         episodes: how many, at least 1.
         seed: of bills, markets and draws.
         greedy: act by the mean of the policy, or draw from it.
-        market_noise: False lets the market return its mean, which leaves expectations as they are.
-        trajectories: how many episodes to write down month by month.
+        market_noise: False lets the market return its mean, which leaves expectations as they are;
+            of no meaning in a Gymnasium environment.
+        trajectories: how many episodes to write down step by step.
         cache: folder for the reference values (see `optimum.references`).
+
+    Raises:
+        ValidationFailed: the policy cannot act there.
     """
+    if not isinstance(policy, Policy):
+        return _evaluate_other(policy, scenario, episodes, seed, greedy, trajectories)
     scenario = scenario or policy.scenario
     household = Household(scenario, market_noise=market_noise)
     household.rules["period"] = policy.scenario.training.high_period
@@ -103,7 +111,7 @@ def evaluate(
     total = np.concatenate(totals)
     against = references(scenario, cache)
     spread = float(total.std(ddof=1)) if episodes > 1 else 0.0
-    mean = float(total.mean())
+    mean, months = float(total.mean()), float(np.concatenate(lengths).mean())
     return Evaluation(
         scenario_name=scenario.name,
         episodes=episodes,
@@ -112,11 +120,52 @@ def evaluate(
         seed=seed,
         return_mean=mean,
         return_se=spread / math.sqrt(episodes),
-        months_mean=float(np.concatenate(lengths).mean()),
+        length_mean=months,
+        months_mean=months,
         score=against.score(mean),
         optimum=against.optimum,
         uniform=against.uniform,
         best_constant=against.best_constant,
+        trajectories=traced,
+    )
+
+
+def _evaluate_other(
+    policy: Acting,
+    scenario: Scenario | None,
+    episodes: int,
+    seed: int,
+    greedy: bool,
+    trajectories: int,
+) -> Evaluation:
+    """What `evaluate` finds of an agent of a Gymnasium environment."""
+    from grandstand.train.sb3_policy import Sb3Policy, play  # there, since the policy is
+
+    assert isinstance(policy, Sb3Policy)
+    policy.reseed(seed)
+    total, lengths, traced = play(
+        policy,
+        scenario,
+        episodes=episodes,
+        seed=seed,
+        greedy=greedy,
+        trajectories=trajectories,
+    )
+    spread = float(total.std(ddof=1)) if episodes > 1 else 0.0
+    return Evaluation(
+        scenario_name=(scenario or policy.scenario).name,
+        episodes=episodes,
+        greedy=greedy,
+        market_noise=False,
+        seed=seed,
+        return_mean=float(total.mean()),
+        return_se=spread / math.sqrt(episodes),
+        length_mean=float(lengths.mean()),
+        months_mean=None,
+        score=None,
+        optimum=None,
+        uniform=None,
+        best_constant=None,
         trajectories=traced,
     )
 

@@ -45,7 +45,7 @@ def expected_above(mean: float, std: float, floor: float) -> float:
 
 def market(scenario: Scenario) -> tuple[float, float]:
     """Mean and standard deviation of the monthly rate, as the scenario's return type says."""
-    env = scenario.environment
+    env = scenario.household
     mean = 0.0 if env.investment_return_type == "none" else env.investment_return_mean
     noisy = env.investment_return_type == "stochastic"
     return mean, env.investment_return_std if noisy else 0.0
@@ -70,7 +70,7 @@ class Household:
                 return stays what it was, for the portfolio enters linearly, and its spread shrinks.
         """
         self.scenario = scenario
-        env, reward = scenario.environment, scenario.reward
+        env, reward = scenario.household, scenario.reward
         mean, std = market(scenario)
         expected = expected_above(mean, std, -1.0)
         if not market_noise:

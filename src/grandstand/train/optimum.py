@@ -60,7 +60,7 @@ class Optimum:
 
     def __init__(self, scenario: Scenario) -> None:
         self.household = Household(scenario)
-        env = scenario.environment
+        env = scenario.household
         months = self.household.months
         room = max(env.initial_cash, env.safety_threshold) + 6.0 * env.income
         room += 6.0 * env.variable_expense_std * math.sqrt(self.household.horizon)

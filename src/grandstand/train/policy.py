@@ -8,7 +8,7 @@ import pickle
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -20,6 +20,10 @@ from grandstand.train import household_kernels as kernels
 from grandstand.train.household_kernels import AGGREGATES, GOALS, INPUTS, Floats, Records
 from grandstand.train.household_numbers import Household, spread_seed
 from grandstand.train.ppo import network
+from grandstand.train.trainer import sb3_missing
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 FORMAT = 1
 ROLES = ("high_agent", "low_agent", "agent")
@@ -115,6 +119,29 @@ class _Mind:
         if generator is not None:
             mean = mean + self.std * torch.randn(mean.shape, generator=generator)
         return mean
+
+
+class Acting(Protocol):
+    """Any trained policy."""
+
+    scenario: Scenario
+    """What it was trained on."""
+    episodes: int
+    """Finished episodes it learned from."""
+
+    @property
+    def action_names(self) -> Sequence[str]:
+        """Of the numbers that `act` gives; of a single whole number, what each value means."""
+
+    def reseed(self, seed: int) -> None:
+        """Begin the draws of acting without `greedy` anew."""
+
+    def act(self, observation: Any, *, greedy: bool = True) -> NDArray[Any]:
+        """The action for one observation.
+
+        Raises:
+            ValidationFailed: it does not fit.
+        """
 
 
 class Policy:
@@ -230,8 +257,10 @@ class _Scratch:
         assert inputs in (INPUTS, INPUTS + GOALS)
 
 
-def load_policy(path: str | Path, *, seed: int = 0) -> Policy:
+def load_policy(path: str | Path, *, seed: int = 0) -> Acting:
     """The policy in `path`: an agent's file, or a folder that holds one policy's files.
+
+    Of a household it is a `Policy`, of a Gymnasium environment an `sb3_policy.Sb3Policy`.
 
     Args:
         path: `X_low_agent.pt` (its `X_high_agent.pt` beside it), `X_high_agent.pt`, `X_agent.pt`,
@@ -241,6 +270,7 @@ def load_policy(path: str | Path, *, seed: int = 0) -> Policy:
     Raises:
         NotFound: no such file, or no agent in the folder.
         ValidationFailed: damaged, of another kind, or several policies in one folder.
+        Unavailable: it is of Stable-Baselines3, which is not installed.
     """
     path = Path(path)
     if path.is_dir():
@@ -254,6 +284,12 @@ def load_policy(path: str | Path, *, seed: int = 0) -> Policy:
     if path.name.endswith("high_agent.pt"):
         path = path.with_name(path.name.removesuffix("high_agent.pt") + "low_agent.pt")
     low = read_agent(path)
+    if low.get("kind") == "sb3":
+        try:
+            from grandstand.train.sb3_policy import Sb3Policy
+        except ModuleNotFoundError as error:
+            raise sb3_missing(error) from error
+        return Sb3Policy(low, seed=seed)
     high_path = path.with_name(path.name.removesuffix("low_agent.pt") + "high_agent.pt")
     two_levels = path.name.endswith("low_agent.pt") and low["sizes"]["inputs"] > INPUTS
     return Policy(low, read_agent(high_path) if two_levels else None, seed=seed)

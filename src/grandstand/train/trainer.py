@@ -9,11 +9,12 @@ from typing import Any, Protocol, cast
 
 from numpy.typing import NDArray
 
-from grandstand.errors import NotFound, ValidationFailed
-from grandstand.model.scenarios import Scenario
+from grandstand.errors import NotFound, Unavailable, ValidationFailed
+from grandstand.model.scenarios import HOUSEHOLD_ALGORITHMS, SB3_ALGORITHMS, Scenario
 
 Column = NDArray[Any]
 ENTRY_POINTS = "grandstand.trainers"
+INSTALL_SB3 = "pip install 'grandstand[sb3]'"
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,25 @@ class DecisionColumns:
 
 
 @dataclass(frozen=True)
+class Frame:
+    """A picture of the agent at play."""
+
+    image: bytes
+    """JPEG or WebP, at most 256 KiB."""
+    media_type: str
+    """`image/jpeg` or `image/webp`."""
+    width: int
+    height: int
+    """Pixels."""
+    episode: int
+    """The number the running episode would get if it ended now."""
+    step: int
+    """Environment steps lived so far, as in `Update`."""
+    ret: float
+    """The episode's return so far."""
+
+
+@dataclass(frozen=True)
 class Update:
     """What one turn of a trainer reports."""
 
@@ -152,13 +172,16 @@ class Update:
     scalars: Mapping[str, float]
     """Losses and diagnostics by name, e.g. `low/policy_loss`, `steps_per_second`."""
     decisions: Decisions | None = None
+    frame: Frame | None = None
+    """How it looks now; at most ten a second of wall time."""
 
 
 class Trainer(Protocol):
     """An iterator of updates with a state; a trainer that continues from it goes on as if never
     cut.
 
-    Stopping is not asking for the next item. `state_dict` is taken between two items.
+    Stopping is not asking for the next item. `state_dict` is taken between two items. A trainer
+    that cannot go on number for number says so with an attribute `exact = False`.
     """
 
     num_episodes: int
@@ -187,6 +210,16 @@ class Trainer(Protocol):
         takes to act, as copies, tensors and plain values."""
 
 
+def sb3_missing(error: ModuleNotFoundError) -> Unavailable:
+    """What to say when Stable-Baselines3 is asked for and not there."""
+    return Unavailable(
+        f"the part for Gymnasium environments is not installed ({error.name} is missing)",
+        code="training_unavailable",
+        detail=f"Install it with: {INSTALL_SB3}",
+        details={"command": INSTALL_SB3},
+    )
+
+
 def make_trainer(
     scenario: Scenario,
     *,
@@ -202,7 +235,8 @@ def make_trainer(
         scenario: the task.
         num_episodes: episodes to count; None takes the scenario's.
         seed: any integer; the same seed gives the same curve.
-        device: `auto` or `cpu`. The built-in networks are too small to gain from a GPU.
+        device: `auto` or `cpu`; for Stable-Baselines3 also `cuda`. The built-in networks are too
+            small to gain from a GPU.
         overrides: replaces values of the scenario (see `Scenario.with_overrides`).
         start_bias: where the policy's two numbers (invest, consume; in monthly surpluses) start;
             None takes the scenario's.
@@ -210,20 +244,27 @@ def make_trainer(
     Raises:
         ValidationFailed: a value is out of bounds.
         NotFound: no trainer of that name is installed.
+        Unavailable: it is one of Stable-Baselines3, which is not installed.
     """
     changes = dict(overrides or {})
     if num_episodes is not None:
         changes["num_episodes"] = num_episodes
     scenario = scenario.with_overrides(changes)
     start_bias = start_bias or scenario.training.start_bias
+    name = scenario.training.algorithm
+    if name in SB3_ALGORITHMS:
+        try:
+            from grandstand.train.sb3 import Sb3Trainer
+        except ModuleNotFoundError as error:
+            raise sb3_missing(error) from error
+        return Sb3Trainer(scenario, seed=seed, device=device)
     if device not in ("auto", "cpu"):
         raise ValidationFailed(
             f"device is {device!r}, but it should be 'auto' or 'cpu'",
             detail="The built-in networks are so small that a GPU would slow them down.",
             details={"errors": [{"field": "device", "value": device}]},
         )
-    name = scenario.training.algorithm
-    if name in ("hierarchical-ppo", "ppo"):
+    if name in HOUSEHOLD_ALGORITHMS:
         from grandstand.train.hierarchy import START_BIAS, HouseholdTrainer
 
         return HouseholdTrainer(
@@ -234,8 +275,8 @@ def make_trainer(
         raise NotFound(
             f"There is no trainer called {name!r}.",
             code="algorithm_not_found",
-            detail="Known: hierarchical-ppo, ppo, and what installed packages add under "
-            f"the entry points {ENTRY_POINTS!r}.",
+            detail=f"Known: {', '.join(HOUSEHOLD_ALGORITHMS + SB3_ALGORITHMS)}, and what installed "
+            f"packages add under the entry points {ENTRY_POINTS!r}.",
             details={"algorithm": name},
         )
     build = cast(Callable[..., Trainer], next(iter(found)).load())

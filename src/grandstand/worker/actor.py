@@ -22,7 +22,7 @@ from grandstand.worker.__main__ import limit_threads
 from grandstand.worker.evaluation import model_file
 
 if TYPE_CHECKING:
-    from grandstand.train.policy import Policy
+    from grandstand.train.policy import Acting
 
 log = logging.getLogger("grandstand.worker")
 
@@ -34,9 +34,9 @@ class Shelf:
     """The models used last, loaded."""
 
     def __init__(self) -> None:
-        self._loaded: OrderedDict[tuple[Path, int], Policy] = OrderedDict()
+        self._loaded: OrderedDict[tuple[Path, int], Acting] = OrderedDict()
 
-    def take(self, path: Path, seed: int) -> Policy:
+    def take(self, path: Path, seed: int) -> Acting:
         """The policy in `path` as it is on disk now.
 
         Raises:
@@ -64,13 +64,8 @@ def act(shelf: Shelf, told: Mapping[str, Any]) -> dict[str, Any]:
         model_file(Path(told["folder"]), told["model_name"]),
         int.from_bytes(os.urandom(4), "big") if seed is None else int(seed),
     )
-    observation = told["observation"]
-    if not isinstance(observation, list):
-        raise ValidationFailed(
-            "observation should be a list of numbers", details={"field": "observation"}
-        )
     try:
-        action = policy.act(observation, greedy=bool(told.get("greedy", True)))
+        action = policy.act(told["observation"], greedy=bool(told.get("greedy", True)))
     except (TypeError, ValueError) as error:
         raise ValidationFailed(
             "observation should be a list of numbers", details={"field": "observation"}

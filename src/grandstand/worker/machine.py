@@ -18,7 +18,7 @@ import psutil
 
 from grandstand.client.failure import redacted
 
-PACKAGES = ("grandstand", "torch", "numpy", "numba", "gymnasium")
+PACKAGES = ("grandstand", "torch", "numpy", "numba", "gymnasium", "stable-baselines3")
 
 
 def facts() -> Iterator[tuple[str, Any]]:

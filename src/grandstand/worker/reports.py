@@ -46,6 +46,8 @@ class Reports:
         pace: episodes a second to show; None sends each update as soon as it is there.
         total_episodes: planned, told with every row.
         stored_until: episodes up to this one are stored already and need no pace.
+        pass_name: begins every key; for a trainer that does not repeat itself exactly, whose second
+            pass over an update is other news than the first.
     """
 
     def __init__(
@@ -56,12 +58,14 @@ class Reports:
         pace: float | None,
         total_episodes: int,
         stored_until: int = 0,
+        pass_name: str = "",
     ) -> None:
         self._session = session
         self._clock = clock
         self._pace = pace
         self._total = total_episodes
         self._stored_until = stored_until
+        self._pass = pass_name
         self._waiting: deque[Delivery] = deque()
         self._free_at = 0.0
         self.episode = stored_until
@@ -77,11 +81,13 @@ class Reports:
         rows = len(columns["episode"])
         if self._pace is None:
             if rows:
-                self._rows(columns, 0, rows, f"update {update.update}")
+                self._rows(columns, 0, rows, f"{self._pass}update {update.update}")
             self._scalars(update, columns)
             if decisions := update.decisions:
                 last = len(decisions) - 1
-                self._decision(decisions[last], f"update {update.update} decision {last}")
+                self._decision(
+                    decisions[last], f"{self._pass}update {update.update} decision {last}"
+                )
             return
         # What was slept and what was computed overlap: the pace is kept, not added to.
         pace = self._pace
@@ -135,7 +141,7 @@ class Reports:
         size = max(1, round(pace / SLICES_PER_SECOND))
         for a in range(0, rows, size):
             b = min(a + size, rows)
-            key = f"update {update} rows {a}-{b}"
+            key = f"{self._pass}update {update} rows {a}-{b}"
             yield Delivery(begin + max(b - old, 0) / pace, partial(self._rows, columns, a, b, key))
 
     def _planned_decisions(
@@ -147,7 +153,7 @@ class Reports:
         count = min(len(decisions), max(1, int(seconds * DECISIONS_PER_SECOND)))
         first = len(decisions) - count
         for i in range(count):
-            key = f"update {update.update} decision {first + i}"
+            key = f"{self._pass}update {update.update} decision {first + i}"
             yield Delivery(
                 begin + seconds * (i + 1) / count,
                 partial(self._decision, decisions[first + i], key),
@@ -168,12 +174,12 @@ class Reports:
             update.scalars,
             episode=self.episode,
             step=update.step,
-            key=f"update {update.update} scalars",
+            key=f"{self._pass}update {update.update} scalars",
         )
 
     def _decision(self, decision: Decision, key: str) -> None:
         self._session.decision(
-            dict(decision.probabilities),
+            dict(decision.probabilities) or None,
             q_values=list(decision.q_values.values()) if decision.q_values else None,
             state_values=decision.value,
             selected_action=decision.selected,

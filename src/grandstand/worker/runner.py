@@ -70,6 +70,7 @@ class SessionRun:
         self._last: dict[str, Any] = {}
         self._best: dict[str, dict[str, Any]] | None = None
         self._ending: Ending | None = None
+        self._rewound_to: int | None = None
 
     def run(self) -> int:
         """Train until it is done or somebody wants otherwise; report how it ended.
@@ -134,17 +135,27 @@ class SessionRun:
             self._step = int(found.metadata.get("step", 0))
             log.info("going on from %s", found.path.name)
         self._trainer: Trainer = trainer
+        exact = bool(getattr(trainer, "exact", True))
+        stored = order.get("current_episode") or trainer.episodes_done
+        if not exact and trainer.episodes_done < stored:
+            # What is reported from here on is another course of the same episodes.
+            self._rewound_to = stored = trainer.episodes_done
         self._reports = Reports(
             self._session,
             self._clock,
             pace=order.get("pace"),
             total_episodes=order["num_episodes"],
-            stored_until=order.get("current_episode") or trainer.episodes_done,
+            stored_until=stored,
+            pass_name="" if exact else f"attempt {order.get('attempt')} ",
         )
 
     def _train(self) -> int:
         if self._controls.wanted == "running":
-            self._tell("running", resumed_at=self._trainer.episodes_done or None)
+            self._tell(
+                "running",
+                resumed_at=self._trainer.episodes_done or None,
+                rewound_to=self._rewound_to,
+            )
         while True:
             if (ended := self._obey()) is not None:
                 return ended

@@ -28,19 +28,109 @@ environment:
 """
 
 
-def test_seven_scenarios_ship() -> None:
+def test_seven_households_and_three_environments_of_gymnasium_ship() -> None:
     assert list(shipped_scenarios()) == [
         "aggressive",
         "balanced",
         "bologna_coppia",
+        "cartpole_dqn",
+        "cartpole_ppo",
         "conservative",
         "milano_junior",
         "milano_senior",
+        "pendulum_sac",
         "torino_single",
     ]
     bologna = load_scenario("bologna_coppia")
-    assert (bologna.environment.income, bologna.environment.max_months) == (3200, 120)
+    assert (bologna.household.income, bologna.household.max_months) == (3200, 120)
     assert bologna.reward.lambda_ == 1
+
+
+CARTPOLE = """
+name: pole
+environment: {id: CartPole-v1, kwargs: {sutton_barto_reward: true}, max_steps: 100}
+training: {algorithm: "sb3:dqn", parameters: {learning_rate: 0.001, batch_size: 32}}
+"""
+
+
+def test_an_environment_with_an_id_is_one_of_gymnasium() -> None:
+    pole = Scenario.from_yaml(CARTPOLE)
+    assert (pole.gymnasium.id, pole.gymnasium.max_steps) == ("CartPole-v1", 100)
+    with pytest.raises(ValidationFailed, match="pole is no household") as caught:
+        _ = pole.household
+    assert caught.value.code == "no_household"
+    with pytest.raises(ValidationFailed, match="tiny is a household"):
+        _ = Scenario.from_yaml(SMALLEST).gymnasium
+
+
+def test_a_mapping_holds_only_the_keys_of_its_kind_of_environment() -> None:
+    pole = Scenario.from_yaml(CARTPOLE).to_mapping()
+    assert "reward" not in pole
+    assert pole["training"].keys() == {
+        "algorithm",
+        "num_episodes",
+        "environments",
+        "patience_steps",
+        "parameters",
+        "steps_per_update",
+        "total_timesteps",
+    }
+    household = Scenario.from_yaml(SMALLEST).to_mapping()
+    assert "reward" in household
+    assert not {"parameters", "steps_per_update", "total_timesteps"} & household["training"].keys()
+    assert Scenario.from_mapping(pole) == Scenario.from_yaml(CARTPOLE)
+
+
+def test_the_task_of_a_gymnasium_environment_is_the_environment() -> None:
+    pole = Scenario.from_yaml(CARTPOLE)
+    assert task_hash(pole.with_overrides({"num_episodes": 7})) == task_hash(pole)
+    shorter = pole.with_overrides({"environment": {"max_steps": 10}})
+    assert task_hash(shorter) != task_hash(pole)
+    assert (shorter.gymnasium.id, shorter.gymnasium.max_steps) == ("CartPole-v1", 10)
+
+
+def test_overriding_one_parameter_keeps_the_others() -> None:
+    pole = Scenario.from_yaml(CARTPOLE)
+    for overrides in (
+        {"parameters": {"gamma": 0.9}},
+        {"training": {"parameters": {"gamma": 0.9}}},
+    ):
+        parameters = pole.with_overrides(overrides).training.parameters
+        assert parameters == {"learning_rate": 0.001, "batch_size": 32, "gamma": 0.9}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (CARTPOLE + "reward: {alpha: 1}\n", ["reward is for households"]),
+        (CARTPOLE.replace("CartPole-v1", "Cart Pole"), ["environment.id is 'Cart Pole'", "match"]),
+        (CARTPOLE.replace("max_steps: 100", "max_steps: 0"), ["environment.max_steps is 0"]),
+        (CARTPOLE.replace("max_steps", "max_stps"), ["environment.max_stps is not a known key"]),
+        (CARTPOLE.replace("true", ".inf"), ["environment.kwargs: should hold finite numbers"]),
+        (CARTPOLE.replace("true", "2020-01-01"), ["environment.kwargs: should hold"]),
+        (
+            CARTPOLE.replace("sutton_barto_reward: true", "render_mode: human"),
+            ["environment.kwargs: render_mode is set by the trainer"],
+        ),
+        (CARTPOLE.replace("sb3:dqn", "sb3:dqm"), ["training.algorithm is 'sb3:dqm'", "sb3:td3"]),
+        (CARTPOLE.replace("sb3:dqn", "ppo"), ["which is for households", "sb3:ppo"]),
+        (CARTPOLE.replace("parameters:", "high_period: 3, parameters:"), ["training.high_period"]),
+        (
+            CARTPOLE.replace("batch_size: 32", "a: .nan"),
+            ["training.parameters: should hold finite"],
+        ),
+        (SMALLEST + 'training: {algorithm: "sb3:ppo"}\n', ["which is for Gymnasium environments"]),
+        (SMALLEST + "training: {parameters: {a: 1}}\n", ["training.parameters is for Gymnasium"]),
+        (SMALLEST + "  id: CartPole-v1\n", ["environment.income is not a known key"]),
+    ],
+)
+def test_an_error_of_the_other_kind_is_named_without_noise(text: str, words: list[str]) -> None:
+    with pytest.raises(ValidationFailed) as caught:
+        Scenario.from_yaml(text)
+    for word in words:
+        assert word in caught.value.message
+    for noise in ("tag", "union", "Gymnasium.id", "environment.household", "environment.gymnasium"):
+        assert noise not in caught.value.message
 
 
 def test_left_out_sections_take_the_defaults() -> None:

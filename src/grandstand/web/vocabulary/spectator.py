@@ -231,6 +231,7 @@ TOLD: Final = (
             "seed": 0,
             "return_mean": 51.2,
             "return_se": 0.4,
+            "length_mean": 120.0,
             "months_mean": 120.0,
             "score": 0.97,
             "optimum": 51.6,
@@ -240,7 +241,8 @@ TOLD: Final = (
         seq=9,
         fields=(
             Field("return_mean", "number", "mean return of its episodes, and its standard error"),
-            Field("months_mean", "number", "months they lasted"),
+            Field("length_mean", "number", "steps they lasted"),
+            Field("months_mean", "number", "months; like the rest null except of a household"),
             Field("score", "number", "0: as good as equal shares; 1: the exact optimum"),
         ),
     ),
