@@ -31,7 +31,7 @@ async def test_without_the_library_they_are_listed_and_say_how_to_install_it(
     told = await house.ok("POST", "/api/training/start", 503, json=body)
     assert told["error"] == "training_unavailable"
     assert "-m pip install " in told["detail"]
-    assert all(package in told["detail"] for package in ("stable-baselines3>=", "pygame", "pillow"))
+    assert all(package in told["detail"] for package in ("stable-baselines3", "pygame", "pillow"))
     body["scenario_name"] = "balanced"
     await house.ok("POST", "/api/training/start", 202, json=body)
 
