@@ -34,14 +34,17 @@ settings.load_profile("here")
 
 
 @pytest.fixture(autouse=True, scope="session")
-def plain_environment() -> Iterator[None]:
-    """Settings from the developer's shell do not reach the tests, nor the servers they start."""
+def plain_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Settings from the developer's shell do not reach the tests, nor the servers they start, and
+    what a session leaves on disk lies in a folder of the tests."""
     taken = {
         name: os.environ.pop(name)
         for name in list(os.environ)
         if name.startswith(OURS) or name in SHORT
     }
+    os.environ["GRANDSTAND_SPOOL"] = str(tmp_path_factory.mktemp("spool"))
     yield
+    del os.environ["GRANDSTAND_SPOOL"]
     os.environ.update(taken)
 
 

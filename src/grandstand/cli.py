@@ -162,6 +162,36 @@ def queue(server: ServerUrl = None) -> None:
         typer.echo("Nothing waits.")
 
 
+@app.command()
+def sync(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="DIR",
+            help="What a training left on disk, or a folder of such; .grandstand by default.",
+        ),
+    ] = None,
+    server: ServerUrl = None,
+    token: Annotated[
+        str | None, typer.Option(envvar="GRANDSTAND_TOKEN", help="What the server asks for.")
+    ] = None,
+) -> None:
+    """Send what trainings left on disk while the server was away, or ran offline."""
+    from grandstand.client.spool import spool_folder
+    from grandstand.client.sync import sync as send_all
+    from grandstand.client.transport import HttpTransport
+
+    where = folder or spool_folder() or Path(".grandstand")
+    results = send_all(where, lambda url: HttpTransport(url, token), url=server)
+    for result in results:
+        refused = f", {result.refused} refused" if result.refused else ""
+        state = f"kept: {result.why}" if result.why else "done"
+        name = result.session_id or result.folder.name
+        typer.echo(f"{name}  {result.sent} records sent{refused}  {state}")
+    if any(result.why for result in results):
+        raise typer.Exit(1)
+
+
 @config_app.command("show")
 def config_show(config: ConfigFile = None) -> None:
     """Print every setting, its value (secrets hidden) and where it came from."""

@@ -18,6 +18,8 @@ class Mode(StrEnum):
 
     ONLINE = "online"
     """It is sent to the server."""
+    OFFLINE = "offline"
+    """It is written to disk only; `grandstand sync` sends it."""
     DISABLED = "disabled"
     """It is dropped, and no server is contacted: for tests and dry runs."""
 
@@ -52,14 +54,12 @@ class Address(Struct, frozen=True):
             )
         said = (mode or env.get("GRANDSTAND_MODE") or Mode.ONLINE).strip().lower()
         if said not in list(Mode):
-            offline = said == "offline"
             raise ValidationFailed(
-                "reporting offline, to be sent later, is not part of this version"
-                if offline
-                else f"the mode must be online or disabled, not {said!r}",
+                f"the mode must be online, offline or disabled, not {said!r}",
                 code="unknown_mode",
-                detail="Set GRANDSTAND_MODE (or mode=…) to online, or to disabled to report "
-                "nothing. Online also starts while the server is away and keeps what it can.",
+                detail="Set GRANDSTAND_MODE (or mode=…) to online, to offline to keep everything "
+                "on disk for `grandstand sync`, or to disabled to report nothing. Online also "
+                "starts while the server is away.",
                 details={"field": "mode", "value": said},
             )
         return cls(url, token or env.get("GRANDSTAND_TOKEN") or None, Mode(said))

@@ -14,9 +14,11 @@ from grandstand.client.address import Address, Mode
 from grandstand.client.buffer import DEFAULT_LIMIT
 from grandstand.client.encoding import listed
 from grandstand.client.in_process import AppThread, ASGIApp, AsgiTransport
+from grandstand.client.leaving import watch_over
 from grandstand.client.session import Session
+from grandstand.client.spool import Spool, spool_folder
 from grandstand.client.transport import HttpTransport, Transport, call
-from grandstand.errors import Unavailable
+from grandstand.errors import GrandstandError, Unavailable, ValidationFailed
 from grandstand.model.session import Session as SessionInfo
 from grandstand.model.session import new_id, session_id_of
 
@@ -49,7 +51,8 @@ class Client:
         target: the server's URL; or a server object or a started ASGI app in this process. By
             default ``GRANDSTAND_URL``, else http://127.0.0.1:8000.
         token: what it asks for when its auth is on; by default ``GRANDSTAND_TOKEN``.
-        mode: "online", or "disabled" to report nothing; by default ``GRANDSTAND_MODE``.
+        mode: "online"; "offline" to keep on disk what is reported, for `grandstand sync`; or
+            "disabled" to report nothing. By default ``GRANDSTAND_MODE``.
 
     Raises:
         ValidationFailed: an address or mode that makes no sense.
@@ -112,7 +115,9 @@ class Client:
     ) -> Session:
         """Begin to report a training.
 
-        With the server away it begins all the same: records are kept and sent when it answers.
+        With the server away it begins all the same: records wait on disk, in a folder below
+        `.grandstand` (``GRANDSTAND_SPOOL``), and are sent when it answers, by this process or, when
+        that has ended, by ``grandstand sync``. With a server in this process they wait in memory.
 
         Args:
             training_session_id: your own name for the run; a fresh one if not given.
@@ -125,7 +130,7 @@ class Client:
             room_code: a code under which spectators join.
             enable_spectators: whether people may watch it live.
             resume: go on with the session of that id if there is one.
-            limit: most records kept while the server is away; then the oldest are dropped.
+            limit: most records kept in memory; then the oldest are dropped.
             lossless: hold `log()` back instead of dropping.
 
         Raises:
@@ -150,12 +155,15 @@ class Client:
         }
         body = {key: value for key, value in body.items() if value is not None}
         session_id, opening = session_id_of(own_id), None
-        try:
-            session_id = self.request("POST", "/api/training/sessions", body)["session_id"]
-        except Unavailable as error:
-            log.warning("%s; the session starts without it, records are kept", error.message)
+        if self.mode is Mode.OFFLINE:
             opening = body
-        return Session(
+        else:
+            try:
+                session_id = self.request("POST", "/api/training/sessions", body)["session_id"]
+            except Unavailable as error:
+                log.warning("%s; the session starts without it, records are kept", error.message)
+                opening = again(body, error)
+        session = Session(
             self._transport,
             session_id,
             own_id,
@@ -163,7 +171,29 @@ class Client:
             lossless=lossless,
             opening=opening,
             link=f"{self.url}/sessions/{session_id}" if self.url else None,
+            spool=self._spool(session_id, body, opened=opening is None),
+            offline=self.mode is Mode.OFFLINE,
         )
+        watch_over(session)
+        return session
+
+    def _spool(self, session_id: str, body: Mapping[str, Any], *, opened: bool) -> Spool | None:
+        """Where records wait on disk; with a server in this process they need not.
+
+        Raises:
+            ValidationFailed: everything is to be kept on disk, but that is switched off.
+        """
+        parent = spool_folder()
+        if self.mode is Mode.OFFLINE and parent is None:
+            raise ValidationFailed(
+                "offline, everything goes to disk, but GRANDSTAND_SPOOL is off",
+                code="no_spool",
+                detail="Set GRANDSTAND_SPOOL to a folder, or GRANDSTAND_MODE to disabled.",
+            )
+        if parent is None or self.url is None:
+            return None
+        told = {"session_id": session_id, "url": self.url, "opening": body, "opened": opened}
+        return Spool(parent, told)
 
     def attach(
         self,
@@ -356,6 +386,12 @@ class Client:
         return msgspec.convert(answer, SessionInfo, strict=False)
 
 
+def again(body: Mapping[str, Any], error: GrandstandError) -> dict[str, Any]:
+    """The body with which to open a session after an attempt that nobody answered: one that may
+    have arrived has perhaps made the session, which is then the one to go on with."""
+    return {**body, "resume": True} if error.details.get("sent") else dict(body)
+
+
 def _of(session_id: str) -> str:
     return f"/api/training/sessions/{quote(session_id, safe='')}"
 
@@ -383,7 +419,7 @@ def open_session(
         total_episodes: how many are planned.
         url: the server's; by default ``GRANDSTAND_URL``, else http://127.0.0.1:8000.
         token: by default ``GRANDSTAND_TOKEN``.
-        mode: "online" or "disabled"; by default ``GRANDSTAND_MODE``, else online.
+        mode: "online", "offline" or "disabled"; by default ``GRANDSTAND_MODE``, else online.
         options: name, tags, config, model_generation, resume and the others.
     """
     with Client(url, token, mode=mode) as client:

@@ -159,6 +159,48 @@ def batch_body(items: Sequence[Item], batch_id: str, complain: Complain) -> byte
     return b'{"batch_id":"%b","records":[%b]}' % (batch_id.encode(), b",".join(parts))
 
 
+def finite_body(value: Mapping[str, Any]) -> bytes:
+    """A mapping as JSON, NaN and infinities by name."""
+    return _encode(finite_or_name(value))
+
+
+def halves(body: bytes) -> tuple[tuple[bytes, int], tuple[bytes, int]] | None:
+    """A batch in two, each with its rows and an id of its own; None where there is one row only."""
+    batch = msgspec.json.decode(body)
+    records: list[Any] = batch["records"]
+    if len(records) > 1:
+        middle = len(records) // 2
+        first, second = records[:middle], records[middle:]
+    else:
+        rows = _rows(records[0])
+        if rows < 2:
+            return None
+        first, second = ([_part(records[0], side, rows // 2)] for side in "ab")
+    return _batch(batch["batch_id"], "a", first), _batch(batch["batch_id"], "b", second)
+
+
+def _batch(batch_id: str, side: str, records: list[Any]) -> tuple[bytes, int]:
+    body = _encode({"batch_id": f"{batch_id}{side}", "records": records})
+    return body, sum(map(_rows, records))
+
+
+def _rows(record: Mapping[str, Any]) -> int:
+    return len(record["columns"]["episode"]) if "columns" in record else 1
+
+
+def _part(record: Mapping[str, Any], side: str, middle: int) -> dict[str, Any]:
+    """The rows of a columnar record before `middle` (side "a") or from there on ("b")."""
+    cut = slice(None, middle) if side == "a" else slice(middle, None)
+    columns = {
+        name: {key: values[cut] for key, values in column.items()}
+        if isinstance(column, Mapping)
+        else column[cut]
+        for name, column in record["columns"].items()
+    }
+    key = {"key": f"{record['key']} {side}"} if "key" in record else {}
+    return {**record, "columns": columns, **key}
+
+
 def _alike(item: Item) -> tuple[Any, ...]:
     """Rows with an equal answer may share a columnar record."""
     if isinstance(item, Ready):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -15,6 +15,7 @@ from grandstand.client.encoding import (
     PLAIN,
     Ready,
     Row,
+    finite_body,
     listed,
     plain,
     scalar,
@@ -22,9 +23,10 @@ from grandstand.client.encoding import (
 )
 from grandstand.client.failure import describe
 from grandstand.client.frames import FrameSender
+from grandstand.client.spool import Spool
 from grandstand.client.transport import Transport, call
 from grandstand.clock import Clock, SystemClock
-from grandstand.errors import GrandstandError
+from grandstand.errors import GrandstandError, Unavailable
 from grandstand.model.telemetry import DECISION, GRAPH, METRICS, STATUS
 
 log = logging.getLogger("grandstand.client")
@@ -65,6 +67,8 @@ class Session:
         opening: Mapping[str, Any] | None = None,
         heartbeat: bool = True,
         link: str | None = None,
+        spool: Spool | None = None,
+        offline: bool = False,
     ) -> None:
         self.session_id = session_id
         self.training_session_id = training_session_id or session_id
@@ -89,6 +93,8 @@ class Session:
                 lossless=lossless,
                 opening=_opener(twin, opening) if opening is not None else None,
                 beat=(lambda: self._beat(twin)) if heartbeat else None,
+                spool=spool,
+                offline=offline,
             )
             self._frames = FrameSender(twin, self._path, self._clock, self._complain_topic)
 
@@ -325,6 +331,11 @@ class Session:
         return self._buffer.outcome.sent if self._buffer else 0
 
     @property
+    def spooled(self) -> int:
+        """Records that wait on disk for the server, while it is away."""
+        return self._buffer.outcome.spooled if self._buffer else 0
+
+    @property
     def dropped(self) -> int:
         """Records given up; the logger ``grandstand.client`` says why."""
         return self._buffer.outcome.dropped if self._buffer else 0
@@ -374,7 +385,9 @@ class Session:
             timeout: most seconds to wait for the server.
 
         Returns:
-            Whether the server knows; False when it is away or refused (the log says why).
+            Whether the server knows; False when it is away or refused (the log says why). While it
+            is away, what is left lies on disk and is sent when it answers, by this process as long
+            as it lives, else by `grandstand sync`.
         """
         if self._finished:
             return True
@@ -382,14 +395,6 @@ class Session:
         if self._buffer is None or self._transport is None:
             return True
         self._leave_frames()
-        until = self._clock.monotonic() + timeout
-        flushed = self._buffer.flush(timeout)
-        if not flushed:
-            log.warning("session %s: not everything was sent before it finished", self.session_id)
-        ended = self._buffer.outcome.ended
-        self._buffer.end(GrandstandError("it is finished", code="session_finished"))
-        if ended is not None:
-            return False
         body = {
             "status": status,
             "reason": reason[:2000] if reason else None,
@@ -397,21 +402,42 @@ class Session:
             "final_metrics": listed(final_metrics) if final_metrics else None,
             "models": listed(models) if models else None,
         }
-        try:
-            call(
-                self._transport,
-                "POST",
-                f"{self._path}/finish",
-                {k: v for k, v in body.items() if v is not None},
-                timeout=max(until - self._clock.monotonic(), 1.0),
-                repeatable=True,
-            )
-        except GrandstandError as refusal:
-            log.warning("session %s: could not finish it: %s", self.session_id, refusal.message)
+        encoded = finite_body({k: v for k, v in body.items() if v is not None})
+        until = self._clock.monotonic() + timeout
+        flushed = self._buffer.flush(timeout, on_disk=True)
+        if self._buffer.outcome.ended is not None:
             return False
+        if self._buffer.keeps and (not flushed or self._buffer.waiting_on_disk):
+            self._buffer.finish(encoded)
+            return False
+        if not flushed:
+            log.warning("session %s: not everything was sent before it finished", self.session_id)
+        self._buffer.quiet()
+        known = self._tell_end(encoded, max(until - self._clock.monotonic(), 1.0))
+        return known and flushed
+
+    def _tell_end(self, body: bytes, timeout: float) -> bool:
+        """Say at once how it ended; where nobody answers, leave it to the sender."""
+        assert self._buffer is not None
+        assert self._transport is not None
+        try:
+            reply = self._transport.request(
+                "POST", f"{self._path}/finish", body, timeout=timeout, repeatable=True
+            )
+            if reply.status >= 400:
+                raise reply.error()
+        except GrandstandError as refusal:
+            if self._buffer.keeps and refusal.retryable:
+                self._buffer.finish(body)
+                return False
+            log.warning("session %s: could not finish it: %s", self.session_id, refusal.message)
+            known = False
+        else:
+            known = True
         finally:
             self._transport.close()
-        return flushed
+        self._buffer.end(GrandstandError("it is finished", code="session_finished"))
+        return known
 
     def abandon(self) -> None:
         """Give up what waits and send nothing any more; whoever waits in `flush` is let go."""
@@ -484,9 +510,16 @@ class Session:
             self.wanted = answer["wanted"]
 
 
-def _opener(transport: Transport, body: Mapping[str, Any]) -> Any:
+def _opener(transport: Transport, opening: Mapping[str, Any]) -> Callable[[], None]:
+    body = dict(opening)
+
     def open_now() -> None:
-        call(transport, "POST", "/api/training/sessions", body)
+        try:
+            call(transport, "POST", "/api/training/sessions", body)
+        except Unavailable as error:
+            if error.details.get("sent"):
+                body["resume"] = True  # it may have been made, only the answer was lost
+            raise
 
     return open_now
 

@@ -119,13 +119,13 @@ def call(
     return reply.json()
 
 
-def unreachable(url: str, reason: object) -> Unavailable:
-    """The failure of a request that nobody answered."""
+def unreachable(url: str, reason: object, *, sent: bool = False) -> Unavailable:
+    """The failure of a request that nobody answered; `sent`: though it may have arrived."""
     return Unavailable(
         f"no Grandstand server answers at {url} ({reason})",
         code="server_unreachable",
         detail="Start one with `grandstand serve`, or point GRANDSTAND_URL at the right address.",
-        details={"url": url},
+        details={"url": url, "sent": sent},
     )
 
 
@@ -198,12 +198,14 @@ class HttpTransport:
                 content = answer.read()
             except TimeoutError:
                 self._drop()
-                raise unreachable(self._url, f"no answer within {timeout:g} s") from None
+                raise unreachable(self._url, f"no answer within {timeout:g} s", sent=True) from None
             except (OSError, http.client.HTTPException) as error:
                 self._drop()
                 # A server may close a kept connection just as we use it: worth one more try.
                 if fresh or last or not repeatable:
-                    raise unreachable(self._url, str(error) or type(error).__name__) from error
+                    raise unreachable(
+                        self._url, str(error) or type(error).__name__, sent=True
+                    ) from error
                 continue
             self._used_at = time.monotonic()
             if answer.will_close:

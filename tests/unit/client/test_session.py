@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -184,10 +185,8 @@ def test_disabled_sends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_mode_or_address_that_makes_no_sense_is_refused() -> None:
-    with pytest.raises(ValidationFailed, match="online or disabled"):
+    with pytest.raises(ValidationFailed, match="online, offline or disabled"):
         Client(mode="sideways")
-    with pytest.raises(ValidationFailed, match="not part of this version"):
-        Client(mode="offline")
     with pytest.raises(ValidationFailed, match="http://"):
         Client("localhost:8000")
 
@@ -267,3 +266,49 @@ def test_the_log_says_where_it_went_wrong(caplog: pytest.LogCaptureFixture) -> N
         session = Client("http://127.0.0.1:9").open_session("x", algorithm="DQN")
         session.abandon()
     assert "no Grandstand server answers at http://127.0.0.1:9" in caplog.text
+
+
+ASKED_TO_END = """
+import grandstand, sys, time
+session = grandstand.open_session("run", algorithm="DQN", url=sys.argv[1])
+for i in range(500):
+    session.log({"a": i}, episode=i)
+print("logged", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_script_that_is_asked_to_end_sends_what_it_has_and_says_why(
+    server: RecordingServer,
+) -> None:
+    command = [sys.executable, "-c", ASKED_TO_END, server.url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as script:
+        assert script.stdout is not None
+        assert script.stdout.readline() == b"logged\n"
+        script.terminate()
+        assert script.wait(20) == -signal.SIGTERM  # it still ends by the signal
+    assert [row["episode"] for row in server.rows()] == list(range(500))
+    (told,) = server.posted("/finish")
+    assert (told["status"], told["reason"]) == (
+        "stopped",
+        "the process was asked to end (SIGTERM)",
+    )
+
+
+HANDLES_IT = """
+import grandstand, signal, sys
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))
+session = grandstand.open_session("run", algorithm="DQN", url=sys.argv[1])
+print("ready", flush=True)
+signal.pause()
+"""
+
+
+def test_a_handler_of_the_scripts_own_is_left_alone(server: RecordingServer) -> None:
+    command = [sys.executable, "-c", HANDLES_IT, server.url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as script:
+        assert script.stdout is not None
+        assert script.stdout.readline() == b"ready\n"
+        script.terminate()
+        assert script.wait(20) == 3
+    assert server.posted("/finish") == []
