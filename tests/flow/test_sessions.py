@@ -145,11 +145,54 @@ async def test_ending_twice_the_same_way_changes_nothing(house: Any) -> None:
     assert told["error"] == "status_conflict"
 
 
-async def test_an_external_session_takes_no_orders(house: Any) -> None:
+async def test_a_script_that_does_not_listen_takes_no_orders(house: Any) -> None:
     await house.open_session("run")
     for verb in ("pause", "resume", "stop", "checkpoint"):
         told = await house.ok("POST", f"{SESSIONS}/run/{verb}", 409)
         assert told["error"] == "external_session"
+
+
+async def test_a_script_that_listens_is_asked_and_says_what_it_does(house: Any) -> None:
+    await house.open_session("run")
+
+    async def beat(**body: Any) -> Any:
+        return await house.ok("POST", f"{SESSIONS}/run/heartbeat", json=body)
+
+    async def state() -> tuple[str, str, list[str]]:
+        session = await house.ok("GET", f"{SESSIONS}/run")
+        return session["status"], session["wanted"], session["verbs"]
+
+    await beat(listens=["stop"])
+    assert await state() == ("running", "running", ["stop"])
+    told = await house.ok("POST", f"{SESSIONS}/run/pause", 409)
+    assert told["error"] == "status_conflict"
+    await beat(listens=["pause", "stop"])
+    await beat(listens=["pause"])
+    assert await state() == ("running", "running", ["pause", "stop"])
+
+    asked = await house.ok("POST", f"{SESSIONS}/run/pause")
+    assert (asked["status"], asked["wanted"], asked["changed"]) == ("pausing", "paused", True)
+    assert not (await house.ok("POST", f"{SESSIONS}/run/pause"))["changed"]
+    metric = {"type": "training_metrics", "data": {"episode": 1}}
+    assert (await house.batch("run", [metric]))["wanted"] == "paused"
+    one = await house.ok("POST", f"{SESSIONS}/run/metrics", json={"episode": 2})
+    assert one["wanted"] == "paused"
+    assert (await beat(paused=True))["wanted"] == "paused"
+    assert await state() == ("paused", "paused", ["resume", "stop"])
+    await house.ok("POST", f"{SESSIONS}/run/resume")
+    assert await state() == ("running", "running", ["pause", "stop"])
+    assert "wanted" not in await house.batch("run", [metric])
+    await house.ok("POST", f"{SESSIONS}/run/stop")
+    assert await state() == ("stopping", "stopped", [])
+    told = await house.ok("POST", f"{SESSIONS}/run/checkpoint", 409)
+    assert told["error"] == "external_session"
+
+    # The script dies meanwhile; another one goes on, of which nothing is known yet.
+    body = {"training_session_id": "run", "algorithm": "DQN", "resume": True}
+    await house.ok("POST", SESSIONS, 201, json=body)
+    assert await state() == ("running", "running", [])
+    events = (await house.history("run", type="training_status"))["events"]
+    assert [e["verbs"] for e in events if e["event"] == "listens"] == [["stop"], ["pause", "stop"]]
 
 
 async def test_a_deleted_session_is_gone_with_its_records(house: Any) -> None:

@@ -32,16 +32,25 @@ class AsyncSession:
         self.graph = session.graph
         self.event = session.event
         self.columns = session.columns
+        self.frame = session.frame
+        self.should_stop = session.should_stop
+        self.on_wish = session.on_wish
 
     @property
     def wanted(self) -> str:
         """See `Session.wanted`."""
         return self.sync.wanted
 
+    async def wait_if_paused(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109
+        """See `Session.wait_if_paused`."""
+        if self.sync.wanted != "paused":
+            return self.sync.wait_if_paused(0)
+        return await asyncio.to_thread(self.sync.wait_if_paused, timeout)
+
     @property
-    def should_stop(self) -> bool:
-        """See `Session.should_stop`."""
-        return self.sync.should_stop
+    def spooled(self) -> int:
+        """See `Session.spooled`."""
+        return self.sync.spooled
 
     @property
     def sent(self) -> int:

@@ -70,7 +70,7 @@ class Mark(threading.Event):
     """Set when everything put before it is stored.
 
     Attributes:
-        on_disk: lying on disk while the server is away is enough.
+        on_disk: lying on disk is enough, if the server is still away when asked once more.
     """
 
     def __init__(self, *, on_disk: bool = False) -> None:
@@ -111,6 +111,9 @@ class Buffer:
             was away at the start. It raises what `Transport.request` raises, or a refusal.
         beat: called in the sender thread after each 5 s without a record, to stay alive; None for
             a session whose heartbeat somebody else keeps.
+        heard: told what people want, as the answers to records say it.
+        spool: where batches wait while the server is away; None keeps them in memory.
+        offline: send nothing at all; everything goes to the spool.
     """
 
     def __init__(
@@ -123,6 +126,7 @@ class Buffer:
         lossless: bool = False,
         opening: Callable[[], None] | None = None,
         beat: Callable[[], None] | None = None,
+        heard: Callable[[str], None] = lambda wanted: None,
         spool: Spool | None = None,
         offline: bool = False,
     ) -> None:
@@ -134,6 +138,7 @@ class Buffer:
         self._lossless = lossless
         self._opening = opening
         self._beat = beat
+        self._heard = heard
         self._spool = spool
         self._offline = offline
         self.outcome = Outcome()
@@ -152,6 +157,7 @@ class Buffer:
         self._closing = False
         self._thread: threading.Thread | None = None
         self._last = self._told_end = False
+        self._beat_due = False
         self._shelving = False
         self._flight: Request | None = None
         self._disk = threading.Lock()
@@ -184,7 +190,7 @@ class Buffer:
 
         Args:
             timeout: most seconds to wait; None waits as long as it takes.
-            on_disk: while the server is away, be content when it lies on disk.
+            on_disk: be content when it lies on disk and the server, asked once more, is away.
 
         Returns:
             False when the time ran out or the session has ended meanwhile.
@@ -213,6 +219,11 @@ class Buffer:
         self._limit = -1
         self._queue.append(Last(body))
         self._hurry = True
+        self._awaken()
+
+    def beat_soon(self) -> None:
+        """Have a heartbeat sent now: it has something to tell."""
+        self._beat_due = True
         self._awaken()
 
     def quiet(self) -> None:
@@ -347,6 +358,8 @@ class Buffer:
             self._await_work(quiet_since)
             if self._closing:
                 break
+            if self._beat_due and not self.waiting_on_disk:
+                self._beat_now()
             items, mark = self._take()
             if items:
                 self._deliver(items)
@@ -378,11 +391,10 @@ class Buffer:
             self._wake_at = 1
             if self._queue or self._closing or self._wake.wait(self._idle_seconds()):
                 break
-            if self.waiting_on_disk:
-                if self._clock.monotonic() >= self._probe_at:
-                    break
-            elif self._beat is not None and not self._offline:
-                self._guarded(self._beat)
+            if not self.waiting_on_disk:
+                self._beat_now()
+            elif self._clock.monotonic() >= self._probe_at:
+                break
         while not (self._closing or self._hurry or len(self._queue) >= GATHER_RECORDS):
             left = quiet_since + GATHER_SECONDS - self._clock.monotonic()
             if left <= 0:
@@ -398,9 +410,12 @@ class Buffer:
             return BEAT_SECONDS
         return min(max(self._probe_at - self._clock.monotonic(), 0.0), LONGEST_REST)
 
-    def _guarded(self, step: Callable[[], None]) -> None:
+    def _beat_now(self) -> None:
+        if self._beat is None or self._offline:
+            return
         try:
-            step()
+            self._beat()
+            self._beat_due = False
         except Unavailable:
             log.debug("session %s: no answer to a heartbeat", self._session_id)
         except GrandstandError as error:
@@ -503,11 +518,18 @@ class Buffer:
                 self._flight = None
 
     def _pass(self, mark: Mark) -> None:
-        if self._spool is None or not self._spool.waiting or mark.on_disk:
+        if self._spool is None or not self._spool.waiting:
             mark.set()
         else:
             self._marks.append((self._spool.end, mark))
             self._probe_at = 0.0  # somebody waits
+
+    def _content_with_disk(self) -> None:
+        """The server is still away: let those go on for whom the disk is enough."""
+        for _, mark in self._marks:
+            if mark.on_disk:
+                mark.set()
+        self._marks = deque(pair for pair in self._marks if not pair[1].on_disk)
 
     def _drain(self, *, taking: bool = True) -> None:
         """Send what lies on disk, oldest first, until it is empty or the server is away.
@@ -521,6 +543,7 @@ class Buffer:
             away = self._offer(Request(frame.kind, frame.rows, frame.body))
             if away is not None:
                 self._schedule(away)
+                self._content_with_disk()
                 return
             if self._closing and not self._told_end:
                 return  # it was left in the middle, or refused for good
@@ -633,9 +656,10 @@ class Buffer:
             log.info("session %s: the server answers again after %.1f s", self._session_id, away)
             self.outcome.away_since = None
         self._pause = BACKOFF_SECONDS[0]
-        answer: Any = reply.json()
-        for warning in (answer or {}).get("warnings") or ():
+        answer: Any = reply.json() or {}
+        for warning in answer.get("warnings") or ():
             self.complain(str(warning), str(warning))
+        self._heard(str(answer.get("wanted", "running")))
 
     def _refused_for_good(self, error: GrandstandError) -> None:
         """Gone, not allowed, or somebody else's turn: what waits has nowhere to go."""

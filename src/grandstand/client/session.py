@@ -24,7 +24,7 @@ from grandstand.client.encoding import (
 from grandstand.client.failure import describe
 from grandstand.client.frames import FrameSender
 from grandstand.client.spool import Spool
-from grandstand.client.transport import Transport, call
+from grandstand.client.transport import TIMEOUT_SECONDS, Transport, call
 from grandstand.clock import Clock, SystemClock
 from grandstand.errors import GrandstandError, Unavailable
 from grandstand.model.telemetry import DECISION, GRAPH, METRICS, STATUS
@@ -32,6 +32,9 @@ from grandstand.model.telemetry import DECISION, GRAPH, METRICS, STATUS
 log = logging.getLogger("grandstand.client")
 
 FINISH_SECONDS = 30.0
+HELD_SECONDS = 20.0
+"""How long the server may hold its answer while a training is paused."""
+AWAY_SECONDS = 2.0
 COLUMN_ROWS = 2_000
 """A columnar record longer than this is sent in several."""
 
@@ -51,8 +54,9 @@ class Session:
     Attributes:
         session_id: its name in URLs.
         training_session_id: the name it was given.
-        wanted: what people asked for ("running", "paused", "stopped") as last heard; a loop that
-            wants to obey looks at it, see `should_stop`.
+        wanted: what people asked for ("running", "paused", "stopped") as last heard: with every
+            answer to records, and at least every five seconds. A loop that wants to obey calls
+            `should_stop` or `wait_if_paused`; only then are people offered to ask.
     """
 
     def __init__(
@@ -80,6 +84,10 @@ class Session:
         self._transport = transport.twin() if transport is not None else None
         self._episode = 0
         self._finished = False
+        self._listens: set[str] = set()
+        self._told: set[str] = set()
+        self._on_wish: list[Callable[[str], None]] = []
+        self._news = threading.Event()
         self._path = f"/api/training/sessions/{session_id}"
         self._buffer: Buffer | None = None
         self._frames: FrameSender | None = None
@@ -93,6 +101,7 @@ class Session:
                 lossless=lossless,
                 opening=_opener(twin, opening) if opening is not None else None,
                 beat=(lambda: self._beat(twin)) if heartbeat else None,
+                heard=self._hear,
                 spool=spool,
                 offline=offline,
             )
@@ -318,12 +327,42 @@ class Session:
         except Exception as error:  # as in log()
             self._complain("scalars", error)
 
-    # ---- state -------------------------------------------------------------------------------
+    # ---- control -----------------------------------------------------------------------------
 
-    @property
     def should_stop(self) -> bool:
-        """Whether people asked this training to stop, as heard with the last heartbeat."""
+        """Whether people asked this training to stop. Costs nothing: ask at every step.
+
+        The first call tells the server that this script may be asked; then finish with "stopped".
+        """
+        if "stop" not in self._listens:
+            self._listen("stop")
         return self.wanted == "stopped"
+
+    def wait_if_paused(self, timeout: float | None = None) -> bool:
+        """Return at once, unless people asked this training to pause: then when it is to go on.
+
+        The first call tells the server that this script may be asked to pause and to stop. While
+        the server is away a pause goes on; Ctrl-C ends it.
+
+        Args:
+            timeout: most seconds to wait; None waits as long as it takes.
+
+        Returns:
+            Whether to go on; False when it is to stop instead.
+        """
+        if not {"pause", "stop"} <= self._listens:
+            self._listen("pause", "stop")
+        if self.wanted == "paused":
+            self._sit_out(timeout)
+        return self.wanted != "stopped"
+
+    def on_wish(self, callback: Callable[[str], None]) -> None:
+        """Have `callback` called with "running", "paused" or "stopped" when people want something
+        else. It is called in another thread, and should be quick; what it raises is logged."""
+        self._on_wish.append(callback)
+        self._listen("pause", "stop")
+
+    # ---- state -------------------------------------------------------------------------------
 
     @property
     def sent(self) -> int:
@@ -504,10 +543,58 @@ class Session:
         if self._buffer is not None:
             self._buffer.complain(topic, message)
 
-    def _beat(self, transport: Transport) -> None:
-        answer = call(transport, "POST", f"{self._path}/heartbeat", {}, repeatable=True)
+    def _beat(self, transport: Transport, **more: Any) -> None:
+        listens = set(self._listens)
+        body: dict[str, Any] = dict(more)
+        if not listens <= self._told:
+            body["listens"] = sorted(listens)
+        answer = call(
+            transport,
+            "POST",
+            f"{self._path}/heartbeat",
+            body,
+            repeatable=True,
+            timeout=more.get("wait_seconds", 0.0) + TIMEOUT_SECONDS,
+        )
+        self._told |= listens
         if isinstance(answer, dict) and isinstance(answer.get("wanted"), str):
-            self.wanted = answer["wanted"]
+            self._hear(answer["wanted"])
+
+    def _listen(self, *verbs: str) -> None:
+        self._listens.update(verbs)
+        if self._buffer is not None:
+            self._buffer.beat_soon()
+
+    def _hear(self, wanted: str) -> None:
+        if wanted == self.wanted:
+            return
+        self.wanted = wanted
+        self._news.set()
+        for callback in self._on_wish:
+            try:
+                callback(wanted)
+            except Exception:
+                log.exception("session %s: a callback of on_wish failed", self.session_id)
+
+    def _sit_out(self, timeout: float | None) -> None:
+        """Say that it waits, and wait until something else is wanted."""
+        transport = self._transport
+        if transport is None:
+            return
+        until = math.inf if timeout is None else self._clock.monotonic() + timeout
+        while self.wanted == "paused" and self.ended is None:
+            left = until - self._clock.monotonic()
+            if left <= 0:
+                return
+            self._news.clear()
+            try:
+                seconds = min(left, HELD_SECONDS)
+                self._beat(transport, wanted="paused", wait_seconds=seconds, paused=True)
+            except Unavailable:
+                self._news.wait(min(left, AWAY_SECONDS))
+            except GrandstandError as error:  # deleted, ended elsewhere: nobody asks any more
+                log.warning("session %s: the pause ends: %s", self.session_id, error.message)
+                self._hear("running")
 
 
 def _opener(transport: Transport, opening: Mapping[str, Any]) -> Callable[[], None]:

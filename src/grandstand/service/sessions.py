@@ -370,11 +370,14 @@ class Sessions:
     def order(self, unit: Unit, session_id: str, verb: str) -> Asked:
         """`ask` within a larger transaction."""
         session = unit.session(session_id)
-        if session.kind is Kind.EXTERNAL:
+        external = session.kind is Kind.EXTERNAL
+        if external and (verb == "checkpoint" or not (session.verbs or session.status in ENDED)):
             raise Conflict(
-                f"session {session_id} is run by its own script, which takes no orders yet",
+                f"session {session_id} is run by its own script, which does not look out for "
+                f"{verb}",
                 code="external_session",
-                detail="Stop the script itself; PUT {status} records what became of it.",
+                detail="A script that calls should_stop() or wait_if_paused() may be asked to stop "
+                "and to pause; this one is to be ended by itself.",
                 details={"session_id": session_id},
             )
         if verb == "checkpoint":
@@ -394,7 +397,14 @@ class Sessions:
         job = jobs.of_session(unit.connection, row.pk)
         claimed = job is not None and job.status is JobStatus.CLAIMED
         changes: dict[str, Any] = {"wanted": wanted.value}
-        if verb == "stop" and not claimed:
+        if external:
+            on_the_way = {
+                "pause": Status.PAUSING,
+                "resume": Status.RUNNING,
+                "stop": Status.STOPPING,
+            }
+            self.move(unit, session, on_the_way[verb], changes=changes)
+        elif verb == "stop" and not claimed:
             # Nobody is at work on it: the wish is fulfilled as soon as it is said.
             if job is not None:
                 jobs.change(
@@ -446,6 +456,13 @@ class Sessions:
                 code="session_exists",
                 detail="Resume it with POST /api/training/sessions/{id}/resume.",
             )
+        # Another script goes on, of which nothing is known yet.
+        row = rows.row_of(unit.connection, session.session_id)
+        fresh = {"listens": "", "wanted": Wanted.RUNNING.value}
+        if session.status is Status.STOPPING:
+            self.end_or_move(unit, session, Status.STOPPED, None)
+        rows.change(unit.connection, row.pk, fresh)
+        session = unit.session(session.session_id)
         if session.status is not Status.RUNNING:
             self.end_or_move(unit, session, Status.RUNNING, None)
         return unit.session(session.session_id)

@@ -7,7 +7,7 @@ from typing import Any
 
 from grandstand.bus.base import Changed
 from grandstand.errors import ValidationFailed
-from grandstand.model.session import ENDED, Status
+from grandstand.model.session import ENDED, Status, Wanted
 from grandstand.model.telemetry import STATUS, Batch
 from grandstand.service.access import Grant
 from grandstand.service.ledger import Ledger, Unit
@@ -33,12 +33,14 @@ class Receipt:
         accepted: records stored now.
         last_seq: the newest seq of the batch.
         duplicate: the batch was known already; nothing was stored.
+        wanted: what people want of the session.
     """
 
     accepted: int
     last_seq: int
     duplicate: bool
     warnings: list[str]
+    wanted: Wanted
 
 
 class Telemetry:
@@ -77,6 +79,7 @@ class Telemetry:
             appended.last_seq,
             appended.duplicate,
             batch.warnings,
+            appended.wanted,
         )
 
     async def admit(self, session_id: str, grant: Grant) -> None:

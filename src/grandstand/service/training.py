@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -351,12 +351,16 @@ class Training:
         *,
         known: Wanted | None = None,
         wait_seconds: float = 0.0,
+        listens: Sequence[str] = (),
+        paused: bool | None = None,
     ) -> dict[str, Any]:
         """Note that the worker is alive and say what is wanted of it.
 
         Args:
             known: the wish the worker knows; with `wait_seconds` the answer is held until there
                 is another one, so that an order arrives at once.
+            listens: of a script: the verbs it looks out for, which may be asked from now on.
+            paused: of a script: whether it waits now.
 
         Raises:
             NotFound: no such session.
@@ -370,6 +374,8 @@ class Training:
             rows.change(unit.connection, row.pk, {"last_seen_at": unit.at})
             if session.kind is Kind.EXTERNAL and session.status is Status.LOST:
                 self._sessions.move(unit, session, Status.RUNNING)
+            if session.kind is Kind.EXTERNAL:
+                self._hear_script(unit, session, row, listens, paused)
             if (job := jobs.of_session(unit.connection, row.pk)) is not None:
                 jobs.change(unit.connection, job.id, heartbeat_at=unit.at)
 
@@ -389,6 +395,22 @@ class Training:
             "checkpoint_requested": bool(row.checkpoint_requested),
             "heartbeat_seconds": self._heartbeat,
         }
+
+    def _hear_script(
+        self,
+        unit: Unit,
+        session: Session,
+        row: Any,
+        listens: Sequence[str],
+        paused: bool | None,
+    ) -> None:
+        """What a script says of itself, beside that it lives."""
+        heard = {verb for verb in row.listens.split(",") if verb} | set(listens)
+        if (told := ",".join(sorted(heard))) != row.listens:
+            rows.change(unit.connection, row.pk, {"listens": told})
+            unit.event(session.session_id, "listens", {"verbs": sorted(heard)})
+        if paused and session.status is Status.PAUSING:
+            self._sessions.move(unit, session, Status.PAUSED)
 
     async def finish(
         self,

@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, Update, bindparam, select, update
 
 from grandstand.errors import Conflict, NotFound, ValidationFailed
-from grandstand.model.session import ENDED, Kind, Status, check_change
+from grandstand.model.session import ENDED, Kind, Status, Wanted, check_change
 from grandstand.model.telemetry import (
     GRAPH,
     METRICS,
@@ -60,6 +60,7 @@ class Appended:
             when the whole batch was a repetition.
         first_seq, last_seq: the seqs they took; of a repetition, those of the first time.
         session_status: the session's status after it.
+        wanted: what people want of the session.
         returned: it brought a lost session back.
     """
 
@@ -71,6 +72,7 @@ class Appended:
     at: datetime
     duplicate: bool
     session_status: Status
+    wanted: Wanted
     returned: bool = False
 
 
@@ -121,6 +123,7 @@ class _State:
         self.row = row
         self.pk: int = row.pk
         self.status = Status(row.status)
+        self.wanted = Wanted(row.wanted)
         self.last_seq: int = row.last_seq
         self.changes: dict[str, Any] = {}
         self.metrics: list[Record] = []
@@ -202,7 +205,15 @@ def _append(connection: Connection, state: _State, append: Append) -> Appended:
     check_batch(batch)
     if batch.batch_id is not None and (known := state.batches.get(batch.batch_id)):
         return Appended(
-            state.pk, row.session_id, known[0], known[1], [], append.at, True, state.status
+            state.pk,
+            row.session_id,
+            known[0],
+            known[1],
+            [],
+            append.at,
+            True,
+            state.status,
+            state.wanted,
         )
     if state.status in ENDED and not append.ended_too:
         raise ended(row.session_id, state.status)
@@ -250,6 +261,7 @@ def _append(connection: Connection, state: _State, append: Append) -> Appended:
         append.at,
         duplicate,
         state.status,
+        state.wanted,
         before is Status.LOST and state.status is Status.RUNNING,
     )
 

@@ -149,7 +149,7 @@ def shape(row: Row[Any]) -> Session:
         model_generation=row.model_generation,
         status=status,
         wanted=Wanted(row.wanted),
-        verbs=verbs(kind, status),
+        verbs=verbs(kind, status, row.listens),
         stop_reason=row.stop_reason,
         error=row.error,
         created_at=row.created_at,
@@ -172,10 +172,20 @@ def shape(row: Row[Any]) -> Session:
     )
 
 
-def verbs(kind: Kind, status: Status) -> list[str]:
-    """What may be asked of a session now. An external script takes no orders yet."""
+def verbs(kind: Kind, status: Status, listens: str = "") -> list[str]:
+    """What may be asked of a session now.
+
+    Args:
+        listens: of an external one, the verbs its script has said it looks out for, by commas.
+    """
     if kind is Kind.EXTERNAL:
-        return []
+        now = {
+            Status.RUNNING: ("pause", "stop"),
+            Status.PAUSING: ("resume", "stop"),
+            Status.PAUSED: ("resume", "stop"),
+        }.get(status, ())
+        heard = {*listens.split(","), "resume"} if listens else set()
+        return [verb for verb in now if verb in heard]
     if status in (Status.STARTING, Status.RUNNING):
         return ["pause", "stop", "checkpoint"]
     if status in (Status.PAUSING, Status.PAUSED):

@@ -94,6 +94,7 @@ sessions = Table(
     Column("last_seq", BigInteger, nullable=False, server_default="0"),
     Column("attempt", Integer, nullable=False, server_default="0"),
     Column("checkpoint_requested", Boolean, nullable=False, server_default=text("false")),
+    Column("listens", String(32), nullable=False, server_default=""),
     Column("room_code", String(32)),
     Column("enable_spectators", Boolean, nullable=False, server_default=text("true")),
     Column("tags", JSON, nullable=False),

@@ -159,6 +159,10 @@ class Heartbeat(Body):
     wanted: Literal["running", "paused", "stopped"] | None = None
     """The wish the worker knows; the answer is held until there is another one."""
     wait_seconds: float = Field(0, ge=0, le=20)
+    listens: list[Literal["pause", "stop"]] = []
+    """Of a script: what it looks out for, and may be asked from now on."""
+    paused: bool | None = None
+    """Of a script: whether it waits now."""
 
 
 class Finish(Body):

@@ -19,6 +19,7 @@ from grandstand.errors import Conflict, Gone, GrandstandError, NotFound, TooLarg
 from grandstand.live.frames import Parcel
 from grandstand.live.outbox import SOFT_BYTES, TOO_SLOW, Outbox
 from grandstand.model.bundle import Bundle, read_frame, read_usual, stays_alone
+from grandstand.model.session import Wanted
 from grandstand.model.telemetry import MAX_WARNINGS, Batch, encode
 from grandstand.service.access import Grant
 from grandstand.service.telemetry import Receipt
@@ -103,6 +104,7 @@ class Reporter:
         self._acked = 0
         self._last_seq = 0
         self._warnings: list[str] = []
+        self._wanted = Wanted.RUNNING
         self._news = False
 
     def take(self, frames: Sequence[bytes]) -> None:
@@ -253,6 +255,7 @@ class Reporter:
         self._acked += part.count
         self._last_seq = max(self._last_seq, receipt.last_seq)
         self._warnings += receipt.warnings[: MAX_WARNINGS - len(self._warnings)]
+        self._wanted = receipt.wanted
         self._news = True
 
     def _failed(self, part: _Part, problem: BaseException) -> None:
@@ -291,6 +294,8 @@ class Reporter:
         }
         if self._warnings:
             told["warnings"] = self._warnings
+        if self._wanted is not Wanted.RUNNING:
+            told["wanted"] = self._wanted
         if self._say(told, SOFT_BYTES):
             self._news, self._warnings = False, []
 

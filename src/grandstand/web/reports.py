@@ -18,6 +18,7 @@ from starlette.types import Scope as AsgiScope
 
 from grandstand.assembly import Assembly
 from grandstand.errors import GrandstandError
+from grandstand.model.session import Wanted
 from grandstand.model.telemetry import (
     DECISION,
     GRAPH,
@@ -27,6 +28,7 @@ from grandstand.model.telemetry import (
     parse_record,
 )
 from grandstand.service.access import Grant, Scope
+from grandstand.service.telemetry import Receipt
 from grandstand.web.answers import RECEIPT, gives, raw, shape, takes
 from grandstand.web.auth import Authority, Guard
 from grandstand.web.errors import error_response, unexpected
@@ -36,6 +38,17 @@ TYPE_OF: Final = {"metrics": METRICS, "bot_decision": DECISION, "graph_update": 
 _PATH: Final = re.compile(BASE + r"/([^/]+)/(metrics|bot_decision|graph_update|records)")
 
 Take = Callable[[str, bytes, Grant], Awaitable[bytes]]
+
+
+def asides(receipt: Receipt) -> dict[str, Any]:
+    """What an answer tells besides, where there is something to tell: what was odd about the
+    records, and what people want of the session if that is not that it runs."""
+    told: dict[str, Any] = {}
+    if receipt.warnings:
+        told["warnings"] = receipt.warnings
+    if receipt.wanted is not Wanted.RUNNING:
+        told["wanted"] = receipt.wanted
+    return told
 
 
 class Reports:
@@ -52,11 +65,10 @@ class Reports:
         """
         batch = parse_record(type, body)
         receipt = await self._house.telemetry.record(session_id, batch, grant)
-        if not receipt.warnings:
+        if not receipt.warnings and receipt.wanted is Wanted.RUNNING:
             return b'{"message":"recorded","seq":%d}' % receipt.last_seq
-        return encode(
-            {"message": "recorded", "seq": receipt.last_seq, "warnings": receipt.warnings}
-        )
+        told: dict[str, Any] = {"message": "recorded", "seq": receipt.last_seq}
+        return encode(told | asides(receipt))
 
     async def many(self, session_id: str, body: bytes, grant: Grant) -> bytes:
         """Store a batch.
@@ -71,9 +83,7 @@ class Reports:
             "last_seq": receipt.last_seq,
             "duplicate": receipt.duplicate,
         }
-        if receipt.warnings:
-            told["warnings"] = receipt.warnings
-        return encode(told)
+        return encode(told | asides(receipt))
 
     async def take(self, what: str, session_id: str, body: bytes, grant: Grant) -> bytes:
         """Store the body of a request to ``…/{session_id}/{what}``."""

@@ -251,7 +251,7 @@ def test_the_wish_comes_with_the_heartbeat(server: RecordingServer) -> None:
     session.log({"a": 1})
     server.wait_for(lambda: bool(server.posted("/heartbeat")), 15)
     session.flush()
-    assert session.should_stop
+    assert session.should_stop()
 
 
 def test_public_names_are_there() -> None:

@@ -95,6 +95,8 @@ export function eventFrom(message: Envelope): Happening | null {
         what: `Asked ${ASKED[said(data.asked ?? data.verb ?? data.wanted)] ?? "for something"}`,
         more: said(data.by) ? `by ${said(data.by)}` : "",
       };
+    case "listens":
+      return { ...base, what: "May be steered", more: listed(data.verbs) };
     case "phase":
       return { ...base, what: said(data.phase ?? data.name) || "Phase", more: episode(data) };
     default:
@@ -105,6 +107,10 @@ export function eventFrom(message: Envelope): Happening | null {
         more: said(data.message) || episode(data),
       };
   }
+}
+
+function listed(verbs: unknown): string {
+  return Array.isArray(verbs) ? verbs.map(said).join(" and ") : "";
 }
 
 /** The list, newest first, completed by what the session itself tells of its start and end. */

@@ -153,7 +153,12 @@ def routes(house: Assembly, authority: Authority) -> APIRouter:
         known = Wanted(body.wanted) if body.wanted else None
         return answer(
             await house.training.heartbeat(
-                session_id, grant, known=known, wait_seconds=body.wait_seconds
+                session_id,
+                grant,
+                known=known,
+                wait_seconds=body.wait_seconds,
+                listens=body.listens,
+                paused=body.paused,
             )
         )
 

@@ -89,7 +89,8 @@ CALLS: Final = (
     ),
     Call(
         "Report many records at once, at most 10,000 and 8 MiB: all are stored or none. The same "
-        '`batch_id` again is answered `"duplicate": true` and stored once',
+        '`batch_id` again is answered `"duplicate": true` and stored once. '
+        "Answers to records have `wanted` where people want the session paused or stopped",
         "POST",
         f"{BASE}/my_run/records",
         {"accepted": 3, "last_seq": 7, "duplicate": False},

@@ -50,6 +50,7 @@ ANSWERS: Final = (
             Field("frames", "integer", "frames of this connection that are dealt with"),
             Field("last_seq", "integer", "the session's seq of the last of them"),
             Field("warnings", "array", "what was odd about them, at most 20", False),
+            Field("wanted", "string", "`paused` or `stopped`, if people want that of it", False),
         ),
     ),
     Frame(

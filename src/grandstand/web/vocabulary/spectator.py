@@ -169,6 +169,14 @@ TOLD: Final = (
     ),
     Told(
         STATUS,
+        "listens",
+        "a script said that it may be asked to pause or to stop",
+        {"event": "listens", "verbs": ["pause", "stop"]},
+        seq=6,
+        fields=(Field("verbs", "array", "which of the two"),),
+    ),
+    Told(
+        STATUS,
         "checkpoint",
         "a worker saved a checkpoint",
         {
