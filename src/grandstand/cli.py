@@ -216,6 +216,33 @@ def config_check(config: ConfigFile = None) -> None:
     typer.echo("The settings are fine.")
 
 
+@app.command("webhook-secret")
+def webhook_secret(config: ConfigFile = None, data_dir: DataDir = None) -> None:
+    """Print the secret that webhooks are signed with, for whoever checks them."""
+    import asyncio
+
+    from grandstand.assembly import build
+    from grandstand.settings import load_settings
+    from grandstand.store import facts
+    from grandstand.web.outbound import FACT, new_secret
+
+    settings = load_settings(config, flags={"data_storage_path": data_dir})
+    if (told := settings.integration.webhook_secret) is not None:
+        typer.echo(told.get_secret_value())
+        return
+
+    async def read() -> str:
+        house = build(settings)
+        try:
+            return await house.database.write(
+                lambda connection: facts.get_or_make(connection, FACT, new_secret)
+            )
+        finally:
+            await house.aclose()
+
+    typer.echo(asyncio.run(read()))
+
+
 @app.command()
 def version() -> None:
     """Print the version."""

@@ -105,8 +105,8 @@ def test_the_documented_file_works_as_written(tmp_path: Path, suffix: str) -> No
     assert settings.redis.active is False
     assert settings.security.cors_origins == ["http://localhost:3000"]
     assert errors(settings) == []
-    # A file that says what it wants is obeyed, and what this version cannot do yet is said.
-    assert [p.path for p in check(settings)] == ["integration.game_server_url"]
+    assert settings.integration.game_server_url == "http://localhost:4000"
+    assert check(settings) == []
 
 
 def test_a_later_layer_wins(tmp_path: Path) -> None:
@@ -366,7 +366,8 @@ def test_secrets_and_passwords_are_not_shown() -> None:
 
 
 def test_what_has_no_effect_yet_is_said_when_it_is_set() -> None:
-    settings = load_settings(env={"GAME_SERVER_URL": "http://localhost:3000"})
+    flags = {"integration.enable_spectator_integration": False}
+    settings = load_settings(env={}, flags=flags)
     assert "no effect in this version" in warnings(settings)[0]
 
 

@@ -120,8 +120,9 @@ class IntegrationConfig(Section):
 
     game_server_url: str | None = Field(
         None,
-        description="Address of the game server whose rooms show this server's sessions.",
-        json_schema_extra={"env": "GAME_SERVER_URL", "later": True},
+        description="Address of the game server whose rooms show this server's sessions: below it, "
+        "`/webhooks/grandstand` is told what becomes of them, as `webhook_endpoints` are.",
+        json_schema_extra={"env": "GAME_SERVER_URL"},
     )
     enable_spectator_integration: bool = Field(
         True,
@@ -130,8 +131,13 @@ class IntegrationConfig(Section):
     )
     webhook_endpoints: list[str] = Field(
         [],
-        description="Addresses told when a session ends or fails.",
-        json_schema_extra={"later": True},
+        description="Addresses told when a session starts, pauses, ends or fails "
+        "([webhooks.md](webhooks.md)).",
+    )
+    webhook_secret: SecretStr | None = Field(
+        None,
+        description="Signs what is sent there: `whsec_` and the base64 of 24 to 64 random bytes. "
+        "Left out, one is made and kept in the database; `grandstand webhook-secret` prints it.",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import importlib.util
 import ipaddress
 import os
@@ -93,6 +94,29 @@ def _auth(settings: Settings) -> Iterator[Problem]:
             f"{settings.host} can be reached from other machines while auth is off. Turn "
             "security.enable_auth on, listen on 127.0.0.1, or, in a closed network, set "
             "security.allow_public_without_auth=true.",
+        )
+
+
+def _webhooks(settings: Settings) -> Iterator[Problem]:
+    integration = settings.integration
+    told = [("integration.webhook_endpoints", url) for url in integration.webhook_endpoints]
+    if integration.game_server_url:
+        told.append(("integration.game_server_url", integration.game_server_url))
+    for path, url in told:
+        if not url.startswith(("http://", "https://")):
+            yield Problem("error", path, f"{url!r} should begin with http:// or https://.")
+    if integration.webhook_secret is None:
+        return
+    text = integration.webhook_secret.get_secret_value()
+    try:
+        size = len(base64.b64decode(text.removeprefix("whsec_"), validate=True))
+    except ValueError:
+        size = 0
+    if not text.startswith("whsec_") or not 24 <= size <= 64:
+        yield Problem(
+            "error",
+            "integration.webhook_secret",
+            "it should be whsec_ and the base64 of 24 to 64 random bytes; left out, one is made.",
         )
 
 
@@ -197,6 +221,7 @@ def _later(settings: Settings) -> Iterator[Problem]:
 _RULES: tuple[Callable[[Settings], Iterator[Problem]], ...] = (
     _auth,
     _origins,
+    _webhooks,
     _backends,
     _folders,
     _later,

@@ -211,6 +211,20 @@ facts = Table(
 )
 """What the server must remember of itself, such as the secret it signs worker tokens with."""
 
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", Key, primary_key=True, autoincrement=True),
+    Column("message_id", String(64), nullable=False),
+    Column("endpoint", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("due_at", UtcTime, nullable=False),
+    Index(None, "due_at"),
+)
+"""Webhook messages that nobody has taken yet, one row for each endpoint."""
+
 # Series: columns of points built from the log, see `blocks.py`.
 
 series_names = Table(

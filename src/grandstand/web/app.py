@@ -17,6 +17,7 @@ from grandstand.web import errors, frames, reports
 from grandstand.web.answers import components
 from grandstand.web.auth import Authority, Guard
 from grandstand.web.ingest import register_ingest
+from grandstand.web.outbound import Webhooks, endpoints_of
 from grandstand.web.routes import history, models, scenarios, server, sessions, training
 from grandstand.web.socketio import (
     PING_INTERVAL_SECONDS,
@@ -24,6 +25,16 @@ from grandstand.web.socketio import (
     mount_socketio,
 )
 from grandstand.web.websocket import register_websocket
+
+
+def _webhooks(house: Assembly) -> Webhooks | None:
+    """Who tells other programs what becomes of sessions, where there is one to tell."""
+    told = house.settings.integration
+    endpoints = endpoints_of(told.webhook_endpoints, told.game_server_url)
+    if not endpoints:
+        return None
+    secret = told.webhook_secret.get_secret_value() if told.webhook_secret else None
+    return Webhooks(house.database, house.bus, house.clock, endpoints, secret)
 
 
 def make_app(
@@ -44,6 +55,9 @@ def make_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await house.open()
         try:
+            if (webhooks := _webhooks(house)) is not None:
+                await webhooks.open()
+                house.spawn(webhooks.serve())
             if supervise_at is not None:
                 house.spawn(house.supervise(supervise_at))
             yield
