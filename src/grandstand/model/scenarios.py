@@ -54,7 +54,8 @@ class TrainingConfig(BaseModel):
     `sb3:ppo`, `sb3:a2c`, `sb3:sac` or `sb3:td3` for a Gymnasium environment; or an installed
     trainer."""
     num_episodes: int = Field(default=40_000, gt=0)
-    """Finished episodes a run counts and reports."""
+    """Finished episodes a run counts and reports; of a household, as many as make ten million
+    months when it is left out."""
     high_period: int = Field(default=6, ge=1)
     """Months between two goals of the Strategist."""
     gamma_low: float = Field(default=0.99, gt=0, le=1)
@@ -108,6 +109,10 @@ class TrainingConfig(BaseModel):
     def _parameters_are_plain(cls, parameters: dict[str, Any]) -> dict[str, Any]:
         return plain_json(parameters)
 
+
+DEFAULT_MONTHS: Final = 10_000_000
+"""What a household of one's own is trained for: twice what those that ship need, for nobody has
+looked at it. What is hard to learn in one is how much its bills vary beside what is left over."""
 
 _FOR_ALL = frozenset({"algorithm", "num_episodes", "environments", "patience_steps"})
 _FOR_GYMNASIUM = frozenset({"parameters", "steps_per_update", "total_timesteps"})
@@ -165,6 +170,20 @@ class Scenario(BaseModel):
                 "algorithm's own arguments under training.parameters"
             )
         return data
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_household_is_trained_for_so_many_months(cls, data: object) -> object:
+        if not isinstance(data, Mapping) or kind_of(data.get("environment")) != "household":
+            return data
+        training, environment = data.get("training", {}), data.get("environment")
+        if not isinstance(training, Mapping) or not isinstance(environment, Mapping):
+            return data
+        months = environment.get("max_months", 60)
+        if "num_episodes" in training or not isinstance(months, int) or months < 1:
+            return data
+        episodes = -(-DEFAULT_MONTHS // months)
+        return {**data, "training": {**training, "num_episodes": episodes}}
 
     @model_validator(mode="after")
     def _the_training_fits_the_environment(self) -> Self:
