@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from bench import crowd, disk, fanout, ingest, learning, reading, sdk, trackers
+from bench import crowd, disk, fanout, ingest, integrations, learning, reading, sdk, trackers
 from bench.bars import Run, say
 from bench.machine import ROOT, cores, describe, load_average
 from bench.results import keep
@@ -43,6 +43,9 @@ PARTS: dict[str, dict[str, Callable[[Run], None]]] = {
         "pace": learning.pace,
         "short-run": learning.short,
         "orders": learning.orders,
+    },
+    "integrations": {
+        "sb3": integrations.sb3,
     },
 }
 EVERY = {name: work for parts in PARTS.values() for name, work in parts.items()}

@@ -3,7 +3,6 @@ how that looks."""
 
 from __future__ import annotations
 
-import io
 import logging
 from collections import deque
 from collections.abc import Callable
@@ -12,28 +11,20 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from stable_baselines3 import DQN
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.distributions import CategoricalDistribution
-from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
-from stable_baselines3.common.policies import ActorCriticPolicy
 
-from grandstand.model.frames import FRAMES_PER_SECOND, MAX_FRAME_BYTES
+from grandstand.insight.decision import Decision
+from grandstand.insight.picture import jpeg
+from grandstand.insight.sb3 import Moment, decided
+from grandstand.model.frames import FRAMES_PER_SECOND
 from grandstand.train.sb3_spaces import AnyEnv
-from grandstand.train.trainer import INSTALL_SB3, Decision, EpisodeColumns, Frame
+from grandstand.train.trainer import INSTALL_SB3, EpisodeColumns, Frame
 
 log = logging.getLogger("grandstand.train")
 
 WINDOW = 10
 DECISIONS_PER_UPDATE = 32
-MOST_NUMBERS = 32
-"""Of a continuous or compound action, that a decision tells."""
-FRAME_PIXELS = 640
-"""Longest side of a frame."""
-QUALITIES = (80, 60, 40, 20)
 
 
 class EpisodeLog:
@@ -139,7 +130,12 @@ class Account(BaseCallback):
         self._next -= agent.n_envs
         if self._next <= 0:
             self._next += self._every
-            self._decisions.append(self._decide(agent, told))
+            at = Moment(
+                episode=min(self.episodes.count + 1, self.episodes.limit),
+                step=agent.num_timesteps,
+                episode_step=self.length + 1,
+            )
+            self._decisions.append(decided(agent, told, self._names, at))
         self.ret += float(told["rewards"][0])
         self.length += 1
         if told["dones"][0]:
@@ -159,82 +155,6 @@ class Account(BaseCallback):
             agent._total_timesteps = agent.num_timesteps / share  # type: ignore[assignment]
         else:
             agent._total_timesteps = np.inf  # type: ignore[assignment]
-
-    # --- Decisions --------------------------------------------------------------------------------
-
-    @torch.no_grad()
-    def _decide(self, agent: BaseAlgorithm, told: dict[str, Any]) -> Decision:
-        """What environment 0's agent has just chosen, and why."""
-        assert isinstance(agent._last_obs, np.ndarray)
-        seen, _ = agent.policy.obs_to_tensor(agent._last_obs[:1])
-        place: dict[str, Any] = {
-            "episode": min(self.episodes.count + 1, self.episodes.limit),
-            "step": agent.num_timesteps,
-        }
-        extra: dict[str, Any] = {"episode_step": self.length + 1}
-        policy, taken = agent.policy, np.asarray(told["actions"][0])
-        if isinstance(agent, DQN):
-            chosen = int(taken)
-            q = agent.q_net(seen)[0].cpu().numpy().astype(np.float64)
-            rate = 1.0 if _warming_up(agent) else float(agent.exploration_rate)
-            shares = np.full(len(q), rate / len(q))
-            shares[int(q.argmax())] += 1.0 - rate
-            return Decision(
-                self._named(shares),
-                selected=self._names[chosen],
-                value=float(q.max()),
-                confidence=float(shares.max()),
-                q_values=self._named(q),
-                extra={**extra, "exploration_rate": rate},
-                **place,
-            )
-        if isinstance(policy, ActorCriticPolicy):
-            value = float(policy.predict_values(seen)[0])
-            distribution = policy.get_distribution(seen)
-            if isinstance(distribution, CategoricalDistribution):
-                probabilities = distribution.distribution.probs[0].cpu().numpy()
-                shares = probabilities.astype(np.float64)
-                return Decision(
-                    self._named(shares),
-                    selected=self._names[int(taken)],
-                    value=value,
-                    confidence=float(shares.max()),
-                    extra=extra,
-                    **place,
-                )
-            liked, _ = policy.predict(agent._last_obs[:1], deterministic=True)
-            done = told.get("clipped_actions", told["actions"])[0]
-            return self._compound(liked[0], done, value, extra, place)
-        liked, _ = policy.predict(agent._last_obs[:1], deterministic=True)
-        scaled = torch.as_tensor(np.asarray(told["buffer_actions"][:1]), device=agent.device)
-        estimates = agent.critic(seen, scaled.float())  # type: ignore[attr-defined]
-        value = min(float(estimate[0, 0]) for estimate in estimates)
-        return self._compound(liked[0], taken, value, extra, place)
-
-    def _named(self, values: NDArray[np.float64]) -> dict[str, float]:
-        return dict(zip(self._names, values.tolist(), strict=True))
-
-    def _compound(
-        self,
-        liked: NDArray[Any],
-        taken: NDArray[Any],
-        value: float,
-        extra: dict[str, Any],
-        place: dict[str, Any],
-    ) -> Decision:
-        """An action of several numbers: what it likes best, and what was done."""
-        names, done = self._names[:MOST_NUMBERS], np.asarray(taken).ravel().tolist()
-        mean = dict(zip(names, np.asarray(liked).ravel().tolist(), strict=False))
-        extra |= mean | {f"taken/{name}": done[i] for i, name in enumerate(names)}
-        selected = ", ".join(f"{name} {done[i]:.3g}" for i, name in enumerate(names[:4])) + (
-            ", …" if len(done) > 4 else ""
-        )
-        return Decision({}, selected=selected, value=value, extra=extra, **place)
-
-
-def _warming_up(agent: OffPolicyAlgorithm) -> bool:
-    """Whether the action just taken was drawn without asking the networks."""
-    return agent.num_timesteps - agent.n_envs < agent.learning_starts
 
 
 class Camera:
@@ -257,7 +177,7 @@ class Camera:
         self._last = now
         try:
             picture = self._env.render()
-            image, width, height = _jpeg(np.asarray(picture))
+            image, width, height = jpeg(np.asarray(picture))
         except (ImportError, gym.error.Error, TypeError, ValueError, OSError) as error:
             # Seeing it is a pleasure, not the task.
             self._works = False
@@ -266,23 +186,3 @@ class Camera:
         if not image:
             return None
         return Frame(image, "image/jpeg", width, height, episode, step, ret)
-
-
-def _jpeg(picture: NDArray[Any]) -> tuple[bytes, int, int]:
-    """A picture (height, width, 3) of bytes as a JPEG within bounds (empty where that fails), its
-    width and height.
-
-    Raises:
-        ImportError: Pillow is not installed.
-        TypeError, ValueError: it is no picture.
-    """
-    from PIL import Image
-
-    image = Image.fromarray(picture.astype(np.uint8)).convert("RGB")
-    image.thumbnail((FRAME_PIXELS, FRAME_PIXELS))
-    for quality in QUALITIES:
-        buffer = io.BytesIO()
-        image.save(buffer, "JPEG", quality=quality)
-        if buffer.tell() <= MAX_FRAME_BYTES:
-            return buffer.getvalue(), image.width, image.height
-    return b"", image.width, image.height

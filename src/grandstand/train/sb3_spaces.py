@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import math
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -14,6 +13,7 @@ import torch
 from gymnasium import spaces
 
 from grandstand.errors import Unavailable, ValidationFailed
+from grandstand.insight.spaces import action_names
 from grandstand.model.environments import GymnasiumEnvironment
 from grandstand.train.trainer import INSTALL_SB3
 
@@ -153,15 +153,11 @@ def names_of(space: AnySpace, told: tuple[str, ...]) -> tuple[str, ...]:
     Raises:
         ValidationFailed: names were given, but not as many as there are actions.
     """
-    if isinstance(space, spaces.Discrete):
-        count, usual = int(space.n), [str(space.start + i) for i in range(int(space.n))]
-    else:
-        count = math.prod(space.shape or ())
-        usual = [f"action_{i}" for i in range(count)]
-    if told and len(told) != count:
+    usual = action_names(space)
+    if told and len(told) != len(usual):
         raise ValidationFailed(
-            f"environment.actions has {len(told)} names, but there are {count} actions",
+            f"environment.actions has {len(told)} names, but there are {len(usual)} actions",
             code="scenario_invalid",
             details={"errors": [{"field": "environment.actions", "value": list(told)}]},
         )
-    return told or tuple(usual)
+    return told or usual

@@ -10,6 +10,7 @@ from typing import Any, Protocol, cast
 from numpy.typing import NDArray
 
 from grandstand.errors import NotFound, Unavailable, ValidationFailed
+from grandstand.insight.decision import Decision as Decision
 from grandstand.model.scenarios import HOUSEHOLD_ALGORITHMS, SB3_ALGORITHMS, Scenario
 
 Column = NDArray[Any]
@@ -60,24 +61,6 @@ class EpisodeColumns:
 
 class Diverged(ArithmeticError):
     """Losses or weights became NaN or infinite and nothing helped; the run has failed."""
-
-
-@dataclass(frozen=True)
-class Decision:
-    """What an agent chose at one moment, and why, as a session records it."""
-
-    probabilities: Mapping[str, float]
-    """Of each action; for a continuous action, how it is shared out."""
-    selected: str
-    value: float | None = None
-    """The critic's estimate of the return still to come."""
-    confidence: float | None = None
-    """0..1."""
-    q_values: Mapping[str, float] | None = None
-    """Expected return of each action, where the agent has such an estimate."""
-    episode: int | None = None
-    step: int | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Decisions(Protocol):

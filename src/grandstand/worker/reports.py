@@ -15,7 +15,8 @@ from grandstand.client.session import Session
 from grandstand.clock import Clock
 
 if TYPE_CHECKING:
-    from grandstand.train.trainer import Decision, Update
+    from grandstand.insight.decision import Decision
+    from grandstand.train.trainer import Update
 
 SLICES_PER_SECOND = 4.0
 DECISIONS_PER_SECOND = 10.0
@@ -178,14 +179,4 @@ class Reports:
         )
 
     def _decision(self, decision: Decision, key: str) -> None:
-        self._session.decision(
-            dict(decision.probabilities) or None,
-            q_values=list(decision.q_values.values()) if decision.q_values else None,
-            state_values=decision.value,
-            selected_action=decision.selected,
-            confidence_score=decision.confidence,
-            episode=decision.episode,
-            step=decision.step,
-            extra=dict(decision.extra),
-            key=key,
-        )
+        self._session.decision(**decision.told(), key=key)

@@ -22,6 +22,7 @@ class RecordingServer:
 
     Attributes:
         requests: (method, path, body) in order.
+        wish: what people want, as its answers say.
         batches: what was posted to /records and answered with 200, decoded and validated.
         script: called with method, path and body; None from it means the ordinary answer.
     """
@@ -31,6 +32,7 @@ class RecordingServer:
         self.batches: list[Batch] = []
         self.script: Callable[[str, str, Any], Answer | None] = lambda method, path, body: None
         self.news = threading.Condition()
+        self.wish = "running"
         self._ids: set[str] = set()
         self._http: ThreadingHTTPServer | None = None
         self._port = 0
@@ -99,12 +101,22 @@ class RecordingServer:
                     self.batches.append(batch)
                     self._ids.add(str(batch.batch_id))
                 self.news.notify_all()
-            return 200, {"accepted": batch.count, "last_seq": 1, "duplicate": known}
+            told = {"accepted": batch.count, "last_seq": 1, "duplicate": known}
+            return 200, told if self.wish == "running" else {**told, "wanted": self.wish}
         if path.endswith("/heartbeat"):
-            return 200, {"wanted": "running", "status": "running", "checkpoint_requested": False}
+            with self.news:  # held, as the real one does
+                known = body.get("wanted")
+                self.news.wait_for(lambda: self.wish != known, body.get("wait_seconds", 0.0))
+            return 200, {"wanted": self.wish, "status": "running", "checkpoint_requested": False}
         if method == "POST" and path == "/api/training/sessions":
             return 201, {"session_id": body["training_session_id"]}
         return 200, {"message": "done"}
+
+    def want(self, wish: str) -> None:
+        """People want something else from now on."""
+        with self.news:
+            self.wish = wish
+            self.news.notify_all()
 
     def wait_for(self, condition: Callable[[], bool], seconds: float = 10.0) -> None:
         with self.news:
