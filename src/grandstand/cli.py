@@ -192,6 +192,31 @@ def sync(
         raise typer.Exit(1)
 
 
+@app.command()
+def watch(
+    session_id: SessionId,
+    server: ServerUrl = None,
+    plain: Annotated[bool, typer.Option("--plain", help="A line for each record.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="A line of JSON for each.")] = False,
+) -> None:
+    """Watch a training live, until it has ended. Ctrl-C leaves; the training goes on."""
+    from grandstand import watching_command
+
+    watching_command.watch(server, session_id, plain=plain, as_json=as_json)
+
+
+@app.command()
+def sessions(
+    server: ServerUrl = None,
+    everything: Annotated[bool, typer.Option("--all", help="Those that have ended, too.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """List the sessions of a server, newest first."""
+    from grandstand import watching_command
+
+    watching_command.sessions(server, everything=everything, as_json=as_json)
+
+
 @config_app.command("show")
 def config_show(config: ConfigFile = None) -> None:
     """Print every setting, its value (secrets hidden) and where it came from."""

@@ -77,8 +77,12 @@ async def test_ids_are_taken_once_unless_resumed(client: AsyncClient) -> None:
     first = await client.open_session("run", algorithm="DQN")
     first.log({"a": 1}, episode=1)
     await first.finish()
-    with pytest.raises(Conflict):
-        await client.open_session("run", algorithm="DQN")
+    with pytest.raises(Conflict):  # as another process asks: this one may go on, see test_sdk_watch
+        await client.request(
+            "POST",
+            "/api/training/sessions",
+            {"training_session_id": "run", "algorithm": "DQN"},
+        )
     again = await client.open_session("run", algorithm="DQN", resume=True)
     again.log({"a": 2}, episode=2)
     assert await again.finish()

@@ -7,13 +7,18 @@ busy event loop does not delay what is reported. Calls that wait for an answer r
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from grandstand.client.client import Client, Served, SessionPage, Target
+from grandstand.client.client import Client, Served, Target
 from grandstand.client.in_process import AsgiTransport
+from grandstand.client.info import SessionInfo, SessionPage
 from grandstand.client.session import FINISH_SECONDS, Session
-from grandstand.model.session import Session as SessionInfo
+
+if TYPE_CHECKING:
+    from grandstand.client.history import Axis, History
+    from grandstand.client.watch import Event
 
 
 class AsyncSession:
@@ -142,6 +147,40 @@ class AsyncClient:
     ) -> None:
         """See `Client.delete_session`."""
         await self._do(self.sync.delete_session, session_id, force=force, files=files)
+
+    def watch(
+        self,
+        session_id: str,
+        *,
+        since: int | None = None,
+        types: Iterable[str] | None = None,
+        max_hz: float = 0.0,
+        decisions: bool = True,
+        follow: bool = False,
+    ) -> AsyncGenerator[Event, None]:
+        """See `Client.watch`; for ``async for``."""
+        from grandstand.client.watch import Feed, watching_async
+
+        feed = Feed(
+            session_id,
+            since=since,
+            types=types,
+            max_hz=max_hz,
+            decisions=decisions,
+            follow=follow,
+        )
+        return watching_async(self.sync.socket_post(), feed)
+
+    async def history(
+        self,
+        session_id: str,
+        names: str | Sequence[str] | None = None,
+        x: Axis = "episode",
+        max_points: int | None = None,
+    ) -> History:
+        """See `Client.history`."""
+        found: History = await self._do(self.sync.history, session_id, names, x, max_points)
+        return found
 
     async def start_training(self, scenario_name: str, **options: Any) -> dict[str, Any]:
         """See `Client.start_training`."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias, runtime_checkable
 from urllib.parse import quote, urlencode
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -14,13 +16,17 @@ from grandstand.client.address import Address, Mode
 from grandstand.client.buffer import DEFAULT_LIMIT
 from grandstand.client.encoding import listed
 from grandstand.client.in_process import AppThread, ASGIApp, AsgiTransport
+from grandstand.client.info import SessionInfo, SessionPage
 from grandstand.client.leaving import watch_over
 from grandstand.client.session import Session
 from grandstand.client.spool import Spool, spool_folder
 from grandstand.client.transport import HttpTransport, Transport, call
 from grandstand.errors import GrandstandError, Unavailable, ValidationFailed
-from grandstand.model.session import Session as SessionInfo
 from grandstand.model.session import new_id, session_id_of
+
+if TYPE_CHECKING:
+    from grandstand.client.history import Axis, History
+    from grandstand.client.watch import Event, Post
 
 log = logging.getLogger("grandstand.client")
 
@@ -35,13 +41,8 @@ class Served(Protocol):
 
 Target: TypeAlias = str | Served | ASGIApp | None
 
-
-class SessionPage(msgspec.Struct):
-    """Some sessions, how many there are in all, and where the rest begins."""
-
-    sessions: list[SessionInfo]
-    total: int
-    next_cursor: str | None = None
+_opened: WeakValueDictionary[tuple[int, str, str], Session] = WeakValueDictionary()
+"""Sessions this process opened, by process, server and id: a cell that is run again goes on."""
 
 
 class Client:
@@ -69,9 +70,13 @@ class Client:
         if target is None or isinstance(target, str):
             self.url = address.url
             self._transport = HttpTransport(address.url, address.token)
+            self._post: tuple[str, str | None] | None = (address.url, address.token)
         elif isinstance(target, Served):
             self._transport = target.transport(token)
+            place = getattr(target, "url", None)
+            self._post = (place, token) if isinstance(place, str) else None
         else:
+            self._post = None
             self._thread = AppThread(target)
             self._transport = AsgiTransport(target, self._thread.loop, token)
 
@@ -81,6 +86,7 @@ class Client:
         client = cls.__new__(cls)
         client.mode = Mode.ONLINE
         client.url = None
+        client._post = None
         client._thread = None
         client._transport = transport
         return client
@@ -159,6 +165,7 @@ class Client:
             opening = body
         else:
             try:
+                self._take_over(session_id, body)
                 session_id = self.request("POST", "/api/training/sessions", body)["session_id"]
             except Unavailable as error:
                 log.warning("%s; the session starts without it, records are kept", error.message)
@@ -175,7 +182,20 @@ class Client:
             offline=self.mode is Mode.OFFLINE,
         )
         watch_over(session)
+        if self._post is not None:
+            _opened[os.getpid(), self._post[0], session_id] = session
         return session
+
+    def _take_over(self, session_id: str, body: dict[str, Any]) -> None:
+        """Where this very process opened the session before, have that object give way, and go on
+        with the session: a notebook's cell may be run again."""
+        if self._post is None or body["resume"]:
+            return
+        earlier = _opened.pop((os.getpid(), self._post[0], session_id), None)
+        if earlier is not None:
+            earlier.give_way()
+            body["resume"] = True
+            log.info("session %s: opened again by this process, it goes on", session_id)
 
     def _spool(self, session_id: str, body: Mapping[str, Any], *, opened: bool) -> Spool | None:
         """Where records wait on disk; with a server in this process they need not.
@@ -247,7 +267,10 @@ class Client:
         }
         query = urlencode({k: v for k, v in asked.items() if v is not None})
         answer = self.request("GET", "/api/training/sessions" + (f"?{query}" if query else ""))
-        return msgspec.convert(answer, SessionPage, strict=False)
+        page = msgspec.convert(answer, SessionPage, strict=False)
+        for info in page.sessions:
+            info.found_at(self._transport, self.url)
+        return page
 
     def session(self, session_id: str) -> SessionInfo:
         """One session as the server sees it.
@@ -274,6 +297,92 @@ class Client:
         """
         query = urlencode({"force": str(force).lower(), "files": str(files).lower()})
         self.request("DELETE", f"{_of(session_id)}?{query}")
+
+    # ---- watching and reading ----------------------------------------------------------------
+
+    def watch(
+        self,
+        session_id: str,
+        *,
+        since: int | None = None,
+        types: Iterable[str] | None = None,
+        max_hz: float = 0.0,
+        decisions: bool = True,
+        follow: bool = False,
+    ) -> Generator[Event, None, None]:
+        """What a session reports, live: every record once and in order, until it has ended.
+
+        It connects again by itself, with waits of 0.5 to 15 s, and goes on where it was. Where
+        records cannot be had again, a "connection_status" event with ``data["recovered"]`` false
+        says so, and the logger ``grandstand.client`` does. Leaving the loop closes the socket.
+
+        Args:
+            session_id: its id.
+            since: first what came after this seq, 0 for everything; by default what comes next.
+            types: of "training_metrics", "bot_decision", "graph_update", "training_status" (and
+                "connection_status": snapshots, who watches); by default the first four.
+            max_hz: metrics and decisions a second at most, 0 to 1000, the newest count (an event
+                that stands for more has ``skipped_from`` and ``skipped_to``); 0 for every one.
+            decisions: whether to give decisions out.
+            follow: go on when the session has ended: it may be resumed.
+
+        Raises:
+            ValidationFailed: a type nobody knows; a server without a port (a bare ASGI app).
+            Unavailable: while iterating, no server answers at the first attempt.
+            NotFound, Gone, Unauthenticated, Forbidden: while iterating, the server refuses.
+        """
+        from grandstand.client.watch import Feed, watching
+
+        feed = Feed(
+            session_id,
+            since=since,
+            types=types,
+            max_hz=max_hz,
+            decisions=decisions,
+            follow=follow,
+        )
+        return watching(self.socket_post(), feed)
+
+    def socket_post(self) -> Post:
+        """Where the server's sockets are.
+
+        Raises:
+            ValidationFailed: it has none, being an ASGI app in this process.
+        """
+        from grandstand.client.watch import Post
+
+        if self._post is None:
+            raise ValidationFailed(
+                "watching needs a server that listens at a port, and this one is an ASGI app",
+                code="no_socket",
+                detail="Connect to a URL, or to a running grandstand.TrainingMetricsServer.",
+            )
+        return Post(*self._post)
+
+    def history(
+        self,
+        session_id: str,
+        names: str | Sequence[str] | None = None,
+        x: Axis = "episode",
+        max_points: int | None = None,
+    ) -> History:
+        """The metrics of a session as columns, for plots and data frames.
+
+        Args:
+            session_id: its id.
+            names: the metrics, all if not given; ``group/name`` as they were logged.
+            x: what they are drawn over: "episode", "step" or "time".
+            max_points: at most so many points (buckets with mean, least and greatest value) for
+                each metric; by default every record, exactly.
+
+        Raises:
+            NotFound: no session of that id.
+            ValidationFailed: an `x` nobody knows, `max_points` out of bounds.
+        """
+        from grandstand.client.history import read_history
+
+        wanted = [names] if isinstance(names, str) else names
+        return read_history(self._transport, session_id, wanted, x, max_points)
 
     # ---- trainings ---------------------------------------------------------------------------
 
@@ -381,9 +490,10 @@ class Client:
     ) -> None:
         self.close()
 
-    @staticmethod
-    def _info(answer: Any) -> SessionInfo:
-        return msgspec.convert(answer, SessionInfo, strict=False)
+    def _info(self, answer: Any) -> SessionInfo:
+        info = msgspec.convert(answer, SessionInfo, strict=False)
+        info.found_at(self._transport, self.url)
+        return info
 
 
 def again(body: Mapping[str, Any], error: GrandstandError) -> dict[str, Any]:

@@ -35,6 +35,7 @@ FINISH_SECONDS = 30.0
 HELD_SECONDS = 20.0
 """How long the server may hold its answer while a training is paused."""
 AWAY_SECONDS = 2.0
+GIVE_WAY_SECONDS = 5.0
 COLUMN_ROWS = 2_000
 """A columnar record longer than this is sent in several."""
 
@@ -478,6 +479,16 @@ class Session:
         self._buffer.end(GrandstandError("it is finished", code="session_finished"))
         return known
 
+    def give_way(self, timeout: float = GIVE_WAY_SECONDS) -> None:
+        """Send what waits and report nothing more: another object goes on with the session."""
+        self._finished = True
+        self._leave_frames()
+        if self._buffer is not None and self._buffer.outcome.ended is None:
+            self._buffer.flush(timeout, on_disk=True)
+            self._buffer.end(
+                GrandstandError("this process opened it again", code="session_reopened")
+            )
+
     def abandon(self) -> None:
         """Give up what waits and send nothing any more; whoever waits in `flush` is let go."""
         self._leave_frames()
@@ -491,6 +502,35 @@ class Session:
             done.set()
             return done
         return self._buffer.mark()
+
+    # ---- in a notebook -----------------------------------------------------------------------
+
+    @property
+    def state(self) -> str:
+        """A word for people: reporting, away (the server is), ended, or disabled."""
+        if self._buffer is None:
+            return "disabled"
+        if self.ended is not None or self._finished:
+            return "ended"
+        return "reporting" if self.away_since is None else "away"
+
+    def __repr__(self) -> str:
+        return (
+            f"<Session {self.session_id}: {self.state}, episode {self._episode:,}, "
+            f"{self.sent:,} records sent, {self.dropped:,} dropped>"
+        )
+
+    def _repr_html_(self) -> str:
+        from grandstand.client.notebook import card, look
+
+        rows = [("", f"episode {self._episode:,}"), ("sent", f"{self.sent:,}")]
+        for word, count in (("on disk", self.spooled), ("dropped", self.dropped)):
+            if count:
+                rows.append((word, f"{count:,}"))
+        if self._transport is None or self.state == "away" or self.spooled:
+            return card(self.training_session_id, self.state, rows, url=self.url)
+        curve = look(self._transport, self.session_id)
+        return card(self.training_session_id, self.state, rows, curve, self.url)
 
     def __enter__(self) -> Self:
         return self
