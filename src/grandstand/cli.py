@@ -217,6 +217,28 @@ def sessions(
     watching_command.sessions(server, everything=everything, as_json=as_json)
 
 
+@app.command()
+def tail(
+    folder: Annotated[
+        Path, typer.Argument(metavar="LOGDIR", help="The folder TensorBoard would be given.")
+    ],
+    server: ServerUrl = None,
+    name: Annotated[
+        str | None, typer.Option(help="Begins the sessions' names; left out: the folder's name.")
+    ] = None,
+    algorithm: Annotated[str | None, typer.Option(help="What the runs train with.")] = None,
+    silent_minutes: Annotated[
+        float, typer.Option(min=0.1, help="A run silent for so long is completed.")
+    ] = 10.0,
+    once: Annotated[bool, typer.Option("--once", help="Import what is there, and end.")] = False,
+) -> None:
+    """Report TensorBoard's event files as sessions, live, until Ctrl-C."""
+    from grandstand import integration_command
+
+    if not integration_command.tail(folder, server, name, algorithm, silent_minutes, once):
+        raise typer.Exit(1)
+
+
 @config_app.command("show")
 def config_show(config: ConfigFile = None) -> None:
     """Print every setting, its value (secrets hidden) and where it came from."""

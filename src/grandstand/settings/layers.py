@@ -25,7 +25,7 @@ from grandstand.settings.fields import Section, Settings
 
 PREFIX = "GRANDSTAND_"
 CONFIG_VARIABLE = "GRANDSTAND_CONFIG"
-RESERVED = frozenset({"URL", "TOKEN", "MODE", "CONFIG"})
+RESERVED = frozenset({"URL", "TOKEN", "MODE", "SPOOL", "CONFIG"})
 """``GRANDSTAND_…`` names the SDK and the command line use for themselves."""
 
 

@@ -23,8 +23,8 @@ check` says what cannot work. A key nobody knows is an error, in the file as in 
 
 In the environment every setting has a long name, `GRANDSTAND_` and its path with two underscores
 for each dot; some have a short one too, and the long one wins. Lists are comma-separated or JSON.
-An empty variable counts as unset. `GRANDSTAND_URL`, `GRANDSTAND_TOKEN`, `GRANDSTAND_MODE` and
-`GRANDSTAND_CONFIG` belong to the SDK and the command line.
+An empty variable counts as unset. `GRANDSTAND_URL`, `GRANDSTAND_TOKEN`, `GRANDSTAND_MODE`,
+`GRANDSTAND_SPOOL` and `GRANDSTAND_CONFIG` belong to the SDK and the command line.
 
 A configuration file holds the sections as they stand here:
 

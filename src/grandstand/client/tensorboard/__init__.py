@@ -1,0 +1,1 @@
+"""Runs that TensorBoard's event files hold, read and followed without TensorBoard."""
