@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-import selectors
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,36 +15,10 @@ import pytest
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
 WRITTEN_URL = "http://127.0.0.1:8000"
-READY_WITHIN_SECONDS = 60
 
 
 def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server as `grandstand serve` starts it, on a port of its own, in an empty folder."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "grandstand", "serve", "--port", "0"],
-        cwd=tmp_path_factory.mktemp("home"),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    try:
-        with selectors.DefaultSelector() as selector:
-            selector.register(process.stdout, selectors.EVENT_READ)
-            assert selector.select(READY_WITHIN_SECONDS), "the server did not say where it is"
-        said = process.stdout.readline()
-        found = re.search(r"http://\S+", said)
-        assert found, f"the server said {said!r}"
-        yield found.group()
-    finally:
-        process.terminate()
-        process.wait(30)
-        process.stdout.close()
 
 
 @pytest.mark.slow
