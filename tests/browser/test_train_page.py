@@ -22,7 +22,9 @@ def start(server: Server, name: str, **more: Any) -> str:
 
 
 def scenario(page: Page, name: str) -> Locator:
-    return page.get_by_role("radiogroup", name="Scenario").locator("label").filter(has_text=name)
+    """The label of a scenario; others have its name in their description."""
+    radios = page.get_by_role("radiogroup", name="Scenario").locator("label")
+    return radios.filter(has=page.get_by_text(name, exact=True))
 
 
 def waiting(page: Page) -> Locator:

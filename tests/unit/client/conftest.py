@@ -22,7 +22,7 @@ class RecordingServer:
 
     Attributes:
         requests: (method, path, body) in order.
-        wish: what people want, as its answers say.
+        people_want: what they want, as its answers say.
         batches: what was posted to /records and answered with 200, decoded and validated.
         script: called with method, path and body; None from it means the ordinary answer.
     """
@@ -32,7 +32,7 @@ class RecordingServer:
         self.batches: list[Batch] = []
         self.script: Callable[[str, str, Any], Answer | None] = lambda method, path, body: None
         self.news = threading.Condition()
-        self.wish = "running"
+        self.people_want = "running"
         self._ids: set[str] = set()
         self._http: ThreadingHTTPServer | None = None
         self._port = 0
@@ -102,12 +102,19 @@ class RecordingServer:
                     self._ids.add(str(batch.batch_id))
                 self.news.notify_all()
             told = {"accepted": batch.count, "last_seq": 1, "duplicate": known}
-            return 200, told if self.wish == "running" else {**told, "wanted": self.wish}
+            return 200, told if self.people_want == "running" else {
+                **told,
+                "wanted": self.people_want,
+            }
         if path.endswith("/heartbeat"):
             with self.news:  # held, as the real one does
                 known = body.get("wanted")
-                self.news.wait_for(lambda: self.wish != known, body.get("wait_seconds", 0.0))
-            return 200, {"wanted": self.wish, "status": "running", "checkpoint_requested": False}
+                self.news.wait_for(lambda: self.people_want != known, body.get("wait_seconds", 0.0))
+            return 200, {
+                "wanted": self.people_want,
+                "status": "running",
+                "checkpoint_requested": False,
+            }
         if method == "POST" and path == "/api/training/sessions":
             return 201, {"session_id": body["training_session_id"]}
         return 200, {"message": "done"}
@@ -115,7 +122,7 @@ class RecordingServer:
     def want(self, wish: str) -> None:
         """People want something else from now on."""
         with self.news:
-            self.wish = wish
+            self.people_want = wish
             self.news.notify_all()
 
     def wait_for(self, condition: Callable[[], bool], seconds: float = 10.0) -> None:
