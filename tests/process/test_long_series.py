@@ -69,8 +69,8 @@ def test_a_long_series_opens_zooms_and_is_exported_in_little_memory(server: Serv
     eventually(lambda: server.get(series, max_points=10), "the tail is in blocks")
     server.get(f"{SESSIONS}/run/history", limit=10)
     bare = psutil.Process(server.pid).memory_info().rss
-    # Parquet brings a library of its own into memory, and that pandas where it is installed, however
-    # little is written with it.
+    # Parquet brings a library of its own into memory, and that one pandas where it is installed,
+    # however little is written with it.
     server.post(SESSIONS, {"training_session_id": "small", "algorithm": "DQN"}, 201)
     server.post(f"{SESSIONS}/small/metrics", {"episode": 1, "current_reward": 1.0})
     _stream(server, "parquet", "small")
