@@ -179,6 +179,10 @@ async def test_a_script_that_listens_is_asked_and_says_what_it_does(house: Any) 
     assert one["wanted"] == "paused"
     assert (await beat(paused=True))["wanted"] == "paused"
     assert await state() == ("paused", "paused", ["resume", "stop"])
+    # Its machine sleeps for a while: it is lost, comes back waiting, and can be asked to go on.
+    await house.ok("PUT", f"{SESSIONS}/run", json={"status": "lost"})
+    await beat(paused=True)
+    assert await state() == ("paused", "paused", ["resume", "stop"])
     await house.ok("POST", f"{SESSIONS}/run/resume")
     assert await state() == ("running", "running", ["pause", "stop"])
     assert "wanted" not in await house.batch("run", [metric])

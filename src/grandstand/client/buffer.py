@@ -26,7 +26,7 @@ from msgspec import Struct
 
 from grandstand.client.encoding import Item, Ready, batch_body, halves, sentence
 from grandstand.client.spool import Kind, Spool
-from grandstand.client.transport import Reply, Transport
+from grandstand.client.transport import Reply, Transport, about_content
 from grandstand.clock import Clock, SystemClock
 from grandstand.errors import Conflict, GrandstandError, Unavailable
 
@@ -634,9 +634,7 @@ class Buffer:
             error = reply.error()
         except GrandstandError as failure:
             error = failure
-        # An event that no longer fits the session's status is refused like a bad value: alone.
-        content = error.http_status in (400, 413, 415, 422) or error.code == "status_conflict"
-        if content and self._opening is None:
+        if about_content(error) and self._opening is None:
             return error.message
         if not (error.retryable or error.http_status >= 500 or error.http_status == 401):
             self._refused_for_good(error)

@@ -10,7 +10,7 @@ import msgspec
 
 from grandstand.client.encoding import halves
 from grandstand.client.spool import Frame, Left, spools_in
-from grandstand.client.transport import Transport, call
+from grandstand.client.transport import Transport, about_content, call
 from grandstand.errors import GrandstandError, NotFound
 
 log = logging.getLogger("grandstand.client")
@@ -122,7 +122,7 @@ def _send(frame: Frame, session_id: str, transport: Transport) -> Iterator[tuple
             yield rows, True
             continue
         error = reply.error()
-        if error.http_status not in (400, 413, 415, 422) and error.code != "status_conflict":
+        if not about_content(error):
             raise error
         if frame.kind == "records" and (two := halves(body)) is not None:
             parts += reversed(two)

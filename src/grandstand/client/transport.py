@@ -129,6 +129,12 @@ def unreachable(url: str, reason: object, *, sent: bool = False) -> Unavailable:
     )
 
 
+def about_content(error: GrandstandError) -> bool:
+    """Whether a report was refused for what it holds, so that another may be taken: a bad value,
+    or an event that no longer fits the session's status."""
+    return error.http_status in (400, 413, 415, 422) or error.code == "status_conflict"
+
+
 def seconds_of(value: str | None) -> float | None:
     """What a Retry-After header says, if it says seconds."""
     try:

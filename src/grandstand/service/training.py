@@ -374,6 +374,7 @@ class Training:
             rows.change(unit.connection, row.pk, {"last_seen_at": unit.at})
             if session.kind is Kind.EXTERNAL and session.status is Status.LOST:
                 self._sessions.move(unit, session, Status.RUNNING)
+                session = unit.session(session_id)
             if session.kind is Kind.EXTERNAL:
                 self._hear_script(unit, session, row, listens, paused)
             if (job := jobs.of_session(unit.connection, row.pk)) is not None:
@@ -409,7 +410,9 @@ class Training:
         if (told := ",".join(sorted(heard))) != row.listens:
             rows.change(unit.connection, row.pk, {"listens": told})
             unit.event(session.session_id, "listens", {"verbs": sorted(heard)})
-        if paused and session.status is Status.PAUSING:
+        # Also one that was lost while it waited, as when its machine slept: it waits on.
+        here = session.status in (Status.PAUSING, Status.RUNNING)
+        if paused and here and session.wanted is Wanted.PAUSED:
             self._sessions.move(unit, session, Status.PAUSED)
 
     async def finish(

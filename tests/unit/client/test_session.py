@@ -269,12 +269,12 @@ def test_the_log_says_where_it_went_wrong(caplog: pytest.LogCaptureFixture) -> N
 
 
 ASKED_TO_END = """
-import grandstand, sys, time
+import grandstand, signal, sys
 session = grandstand.open_session("run", algorithm="DQN", url=sys.argv[1])
 for i in range(500):
     session.log({"a": i}, episode=i)
 print("logged", flush=True)
-time.sleep(60)
+signal.pause()
 """
 
 
