@@ -96,6 +96,7 @@ class Assembly:
             clock,
             drop_log_days=settings.retention.drop_packed_log_days,
             delete_days=settings.retention.delete_ended_sessions_days,
+            image_bytes=settings.retention.keep_image_bytes,
         )
         self.hub = Hub(
             self.bus,

@@ -20,7 +20,7 @@ from grandstand.client.client import Client
 from grandstand.client.notebook import number
 from grandstand.client.watch import Event
 from grandstand.clock import SystemClock
-from grandstand.model.telemetry import CONNECTION, DECISION, METRICS, RECORD_TYPES, STATUS
+from grandstand.model.telemetry import CONNECTION, DECISION, METRICS, RECORD_MESSAGES, STATUS
 
 if TYPE_CHECKING:
     from grandstand.client.info import SessionInfo
@@ -51,7 +51,7 @@ def watch(server: str | None, session_id: str, *, plain: bool, as_json: bool) ->
                 print(json_line(event) if as_json else line(event), flush=True)
             return
         picture = Picture(client.session(session_id))
-        types = (*RECORD_TYPES, CONNECTION)
+        types = (*RECORD_MESSAGES, CONNECTION)
         console = Console(highlight=False)
         with (
             contextlib.closing(client.watch(session_id, types=types, max_hz=LIVE_HZ)) as events,

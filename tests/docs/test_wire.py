@@ -16,6 +16,7 @@ import yaml
 
 from grandstand.errors import tree
 from grandstand.live.presence import Presence
+from grandstand.model.media import MEDIA
 from grandstand.model.telemetry import DATA_OF, MESSAGE_TYPES, BatchIn, RecordIn
 from grandstand.web import auth, socketio, training_events, websocket
 from grandstand.web.vocabulary import asyncapi, page
@@ -138,6 +139,7 @@ def test_every_message_type_and_event_is_there() -> None:
             named = [text(argument) for argument in call.args if text(argument) is not None]
             assert len(named) == 1, ast.dump(call)
             happen |= set(named)
+    happen |= set(MEDIA)
     listed = {t.event for t in TOLD if t.type == "training_status"} - {None}
     assert listed == happen
 

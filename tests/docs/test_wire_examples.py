@@ -23,11 +23,20 @@ from grandstand.web.vocabulary.page import URL
 from grandstand.web.vocabulary.reporter import ANSWERS, FRAMES
 from grandstand.web.vocabulary.spectator import ASKED, SKIPPED, TOLD
 from grandstand.web.vocabulary.trainings import EVENTS
-from grandstand.web.vocabulary.words import AT, DECIDED, DRAWN, LATEST, PHASE
+from grandstand.web.vocabulary.words import (
+    AT,
+    DECIDED,
+    DRAWN,
+    LATEST,
+    PAINTED,
+    PHASE,
+    SPREAD,
+    WROTE,
+)
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs/wire.md").read_text()
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
-ANY = frozenset({"connection_id", "sid", "server_version"})
+ANY = frozenset({"connection_id", "sid", "server_version", "url"})
 """Names whose values differ every time."""
 SAID = {(told.type, told.event): told for told in TOLD}
 EVENT = {event.name: event for event in EVENTS}
@@ -138,6 +147,9 @@ async def test_records_reach_a_spectator_as_shown(serving: House) -> None:
         records = [
             {"type": "bot_decision", "data": DECIDED},
             {"type": "graph_update", "data": DRAWN},
+            {"type": "text", "data": WROTE},
+            {"type": "histogram", "data": SPREAD},
+            {"type": "image", "data": PAINTED},
             {"type": "training_status", "data": PHASE},
         ]
         await serving.batch("my_run", records)
@@ -145,6 +157,9 @@ async def test_records_reach_a_spectator_as_shown(serving: House) -> None:
         for kind, event in (
             ("bot_decision", None),
             ("graph_update", None),
+            ("training_status", "text"),
+            ("training_status", "histogram"),
+            ("training_status", "image"),
             ("training_status", None),
             ("training_status", "status"),
         ):

@@ -139,7 +139,7 @@ def test_every_field_is_reached_by_its_long_variable() -> None:
             text = special[path]
         elif isinstance(before, bool):
             text = str(not before).lower()
-        elif isinstance(before, int | float) or path.endswith("_days"):
+        elif isinstance(before, int | float) or path.endswith(("_days", "keep_image_bytes")):
             text = "11"
         else:
             text = "something, else"

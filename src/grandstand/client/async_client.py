@@ -38,6 +38,9 @@ class AsyncSession:
         self.event = session.event
         self.columns = session.columns
         self.frame = session.frame
+        self.text = session.text
+        self.histogram = session.histogram
+        self.image = session.image
         self.should_stop = session.should_stop
         self.on_wish = session.on_wish
 

@@ -148,7 +148,7 @@ class Buffer:
 
     def _reset(self) -> None:
         self._queue: deque[Item | Mark | Last] = deque()
-        self._surplus = 0  # rows in the queue beyond one for each item
+        self._surplus = 0  # weight of the queue beyond one for each item
         self._counting = threading.Lock()
         self._room = threading.Condition()
         self._wake = threading.Event()
@@ -173,9 +173,9 @@ class Buffer:
         if len(queue) + self._surplus >= self._limit and not self._make_room():
             return
         queue.append(item)
-        if type(item) is Ready and item.rows > 1:
+        if type(item) is Ready and item.weight > 1:
             with self._counting:
-                self._surplus += item.rows - 1
+                self._surplus += item.weight - 1
         if len(queue) >= self._wake_at:
             self._awaken()
 
@@ -323,11 +323,12 @@ class Buffer:
         self.outcome.dropped += rows
 
     def _leave(self, item: Item) -> int:
-        rows = item.rows if isinstance(item, Ready) else 1
-        if rows > 1:
+        if not isinstance(item, Ready):
+            return 1
+        if item.weight > 1:
             with self._counting:
-                self._surplus -= rows - 1
-        return rows
+                self._surplus -= item.weight - 1
+        return item.rows
 
     def _rows(self) -> int:
         return len(self._queue) + self._surplus
@@ -432,7 +433,7 @@ class Buffer:
                 break
             if isinstance(item, (Mark, Last)):
                 return items, item
-            more = item.rows if isinstance(item, Ready) else 1
+            more = item.weight if isinstance(item, Ready) else 1
             if items and rows + more > BATCH_ROWS:
                 self._queue.appendleft(item)
                 break

@@ -26,6 +26,9 @@ PLAIN: Final = frozenset({float, int, bool, str, type(None)})
 COLUMNAR_FROM: Final = 4
 """Fewer rows than this are sent as records of their own."""
 
+ROW_BYTES: Final = 512
+"""What a row of ten metrics takes, about."""
+
 _FIELDS: Final = frozenset(TrainingMetrics.__struct_fields__) - {"extra", "episode", "step"}
 _WHOLE: Final = frozenset({"total_episodes", "model_generation"})
 _AS_GIVEN: Final = frozenset({"timestamp", "algorithm"})
@@ -64,6 +67,13 @@ class Ready(NamedTuple):
     columnar: bool = False
     key: str | None = None
     rows: int = 1
+    size: int = 0
+    """Bytes of it, where they are many."""
+
+    @property
+    def weight(self) -> int:
+        """The rows of the same size, by which what waits is bounded."""
+        return self.rows + self.size // ROW_BYTES
 
 
 Item = Row | Ready

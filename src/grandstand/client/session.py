@@ -23,10 +23,12 @@ from grandstand.client.encoding import (
 )
 from grandstand.client.failure import describe
 from grandstand.client.frames import FrameSender
+from grandstand.client.media import DEFAULT_BINS, histogram_body, image_body, text_body
 from grandstand.client.spool import Spool
 from grandstand.client.transport import TIMEOUT_SECONDS, Transport, call
 from grandstand.clock import Clock, SystemClock
 from grandstand.errors import GrandstandError, Unavailable
+from grandstand.model.media import HISTOGRAM, IMAGE, MAX_TEXT, TEXT
 from grandstand.model.telemetry import DECISION, GRAPH, METRICS, STATUS
 
 log = logging.getLogger("grandstand.client")
@@ -266,6 +268,100 @@ class Session:
             )
         except Exception as error:  # as in log()
             self._complain("frame", error)
+
+    def text(
+        self,
+        name: str,
+        text: str,
+        *,
+        step: int | None = None,
+        episode: int | None = None,
+        at: datetime | None = None,
+        key: str | None = None,
+    ) -> None:
+        """Report a text, such as a sample of what a model wrote.
+
+        Args:
+            name: 1 to 256 characters; texts of the same name follow one another.
+            text: at most 65,536 characters; what is beyond is cut off and counted.
+            step: steps so far.
+            episode: the episode it belongs to, the last one told if not given.
+            at: when it was, aware, or naive in UTC; now if not given.
+            key: see `columns`.
+        """
+        try:
+            body = text_body(text)
+            if "left_out" in body:
+                self._complain_topic(
+                    f"length of {name}",
+                    f"the text {name!r} is longer than {MAX_TEXT:,} characters; the rest is cut "
+                    "off, and watchers see that it is",
+                )
+            self._media(TEXT, name, body, step, episode, at, key)
+        except Exception as error:  # as in log()
+            self._complain("text", error)
+
+    def histogram(
+        self,
+        name: str,
+        values: Any,
+        *,
+        step: int | None = None,
+        episode: int | None = None,
+        bins: int = DEFAULT_BINS,
+        at: datetime | None = None,
+        key: str | None = None,
+    ) -> None:
+        """Report how values are spread, such as a layer's weights.
+
+        Args:
+            name: 1 to 256 characters; histograms of the same name follow one another.
+            values: numbers of any shape, NumPy's or a tensor; or a tuple ``(counts, edges)`` of a
+                histogram that is made already. NaN and infinities are counted apart.
+            step, episode, at, key: as for `text`.
+            bins: how many, 1 to 512, of equal width from the least to the greatest value.
+        """
+        try:
+            if self._buffer is None:
+                return
+            body = histogram_body(values, bins)
+            if body is None:
+                self._complain_topic(f"no {name}", f"the histogram {name!r} is of no values")
+                return
+            self._media(HISTOGRAM, name, body, step, episode, at, key)
+        except Exception as error:  # as in log()
+            self._complain("histogram", error)
+
+    def image(
+        self,
+        name: str,
+        image: Any,
+        *,
+        step: int | None = None,
+        episode: int | None = None,
+        caption: str | None = None,
+        at: datetime | None = None,
+        key: str | None = None,
+    ) -> None:
+        """Report an image that is kept, as every record is; `frame` shows one and forgets it.
+
+        Args:
+            name: 1 to 256 characters; images of the same name follow one another.
+            image: the bytes of a JPEG, WebP or PNG file, at most 256 KiB; or an array (height,
+                width, 3) of bytes, or of floats from 0 to 1, which Pillow makes a PNG of, or a JPEG
+                where that is too large. A large array takes some milliseconds.
+            caption: a line below it, 256 characters.
+            step, episode, at, key: as for `text`.
+        """
+        try:
+            if self._buffer is None:
+                return
+            body = image_body(image)
+            if caption is not None:
+                body["caption"] = str(caption)[:256]
+            self._media(IMAGE, name, body, step, episode, at, key)
+        except Exception as error:  # as in log()
+            self._complain("image", error)
 
     def event(self, name: str, /, *, key: str | None = None, **data: Any) -> None:
         """Report that something happened: a checkpoint, a new phase, an evaluation.
@@ -559,6 +655,29 @@ class Session:
             self._buffer.put(Ready(type, body, key=key))
         except Exception as error:  # as in log()
             self._complain(type, error)
+
+    def _media(
+        self,
+        type: str,
+        name: str,
+        body: dict[str, Any],
+        step: int | None,
+        episode: int | None,
+        at: datetime | None,
+        key: str | None,
+    ) -> None:
+        if self._buffer is None:
+            return
+        name = str(name)
+        if not 1 <= len(name) <= 256:
+            raise ValueError(f"a name has 1 to 256 characters, this one has {len(name)}")
+        told: dict[str, Any] = {"timestamp": at or self._now(), "name": name, **body}
+        told["episode"] = self._episode if episode is None else self._whole("episode", episode)
+        if step is not None:
+            told["step"] = self._whole("step", step)
+        size = len(body.get("image", b"")) + len(body.get("text", ""))
+        size += 32 * len(body.get("counts", ()))
+        self._buffer.put(Ready(type, told, key=key, size=size))
 
     def _leave_frames(self) -> None:
         if self._frames is not None:

@@ -22,7 +22,7 @@ from grandstand.client.transport import unreachable
 from grandstand.clock import Clock, SystemClock
 from grandstand.errors import GrandstandError, Unavailable, ValidationFailed, tree
 from grandstand.model.session import ENDED
-from grandstand.model.telemetry import CONNECTION, DECISION, MESSAGE_TYPES, RECORD_TYPES, STATUS
+from grandstand.model.telemetry import CONNECTION, DECISION, MESSAGE_TYPES, RECORD_MESSAGES, STATUS
 
 log = logging.getLogger("grandstand.client")
 
@@ -97,7 +97,7 @@ class Feed:
         decisions: bool = True,
         follow: bool = False,
     ) -> None:
-        wanted = set(RECORD_TYPES) if types is None else set(types)
+        wanted = set(RECORD_MESSAGES) if types is None else set(types)
         if unknown := sorted(wanted - set(MESSAGE_TYPES)):
             raise ValidationFailed(
                 f"types: there is no message type {unknown[0]!r}",

@@ -4,24 +4,25 @@
 
 Scalars become curves under their tags. Where a tag is what this field calls an episode's return or
 length (`client/tensorboard/follow.ALSO`), the documented field is told too, and returns are counted
-as episodes, as `grandstand tail` does with event files.
+as episodes, as `grandstand tail` does with event files. Texts, histograms and images are the
+session's own.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from grandstand.client.client import open_session
+from grandstand.client.media import DEFAULT_BINS, array_of
 from grandstand.client.session import Session
 from grandstand.client.tensorboard.follow import ALSO, EPISODE, HYPERPARAMETERS, hyperparameters
 from grandstand.compat.saying import say_once
-
-QUANTILES = (5, 50, 95)
-LONGEST_TEXT = 10_000
+from grandstand.model.media import MAX_BINS
 
 
 class SummaryWriter:
@@ -103,12 +104,13 @@ class SummaryWriter:
         global_step: int | None = None,
         walltime: float | None = None,
     ) -> None:
-        """Report a text: a table of hyperparameters as what it holds, others as an event."""
+        """Report a text; a table of hyperparameters as what it holds."""
         if tag in HYPERPARAMETERS and (found := hyperparameters(text_string)):
             self.session.event("configuration", config=found)
             return
-        message = text_string[:LONGEST_TEXT]
-        self.session.event("text", name=tag, message=message, step=global_step)
+        self.session.text(
+            tag, text_string, step=global_step, episode=self._episodes, at=_moment(walltime)
+        )
 
     def add_hparams(
         self,
@@ -127,19 +129,44 @@ class SummaryWriter:
         tag: str,
         values: Any,
         global_step: int | None = None,
-        bins: str = "tensorflow",
+        bins: Any = "tensorflow",
         walltime: float | None = None,
         max_bins: int | None = None,
     ) -> None:
-        """Report what a distribution comes to: mean, spread and three quantiles."""
-        self.session.log(
-            {f"{tag}/{name}": value for name, value in summary_of(values).items()},
+        """Report a histogram, of `bins` bins where that is a number, else of 64."""
+        most = max_bins or MAX_BINS
+        self.session.histogram(
+            tag,
+            values,
             step=global_step,
             episode=self._episodes,
+            bins=min(bins if isinstance(bins, int) else DEFAULT_BINS, most, MAX_BINS),
+            at=_moment(walltime),
         )
-        say_once(
-            "histogram",
-            "histograms are reported as mean, std, min, max and the 5th, 50th and 95th percentile",
+
+    def add_image(
+        self,
+        tag: str,
+        img_tensor: Any,
+        global_step: int | None = None,
+        walltime: float | None = None,
+        dataformats: str = "CHW",
+    ) -> None:
+        """Report an image.
+
+        Args:
+            tag: its name.
+            img_tensor: an array or tensor of bytes, or of floats from 0 to 1.
+            global_step: steps so far.
+            walltime: when, in seconds since 1970; now if not given.
+            dataformats: which axis is what: CHW, HWC or HW.
+        """
+        self.session.image(
+            tag,
+            turned(img_tensor, dataformats),
+            step=global_step,
+            episode=self._episodes,
+            at=_moment(walltime),
         )
 
     def __getattr__(self, name: str) -> Any:
@@ -147,7 +174,7 @@ class SummaryWriter:
             raise AttributeError(f"SummaryWriter has no attribute {name!r}")
 
         def leave_out(*args: Any, **kwargs: Any) -> None:
-            say_once(name, f"SummaryWriter.{name} is not reported: scalars, texts, histograms are")
+            say_once(name, f"SummaryWriter.{name} is not reported")
 
         return leave_out
 
@@ -171,21 +198,18 @@ class SummaryWriter:
         self.session.__exit__(kind, error, trace)
 
 
-def summary_of(values: Any) -> dict[str, float]:
-    """Mean, standard deviation, extremes and quantiles of numbers of any shape; empty of none."""
+def turned(image: Any, axes: str) -> Any:
+    """An array or tensor with the axes in the order height, width, channels.
+
+    Args:
+        axes: those it has, such as CHW; where they are others than it has, it stays as it is.
+    """
     import numpy as np
 
-    if hasattr(values, "detach"):
-        values = values.detach().cpu()
-    numbers = np.asarray(values, np.float64).ravel()
-    if not len(numbers):
-        return {}
-    found = {
-        "mean": float(numbers.mean()),
-        "std": float(numbers.std()),
-        "min": float(numbers.min()),
-        "max": float(numbers.max()),
-    }
-    for share, value in zip(QUANTILES, np.percentile(numbers, QUANTILES), strict=True):
-        found[f"p{share}"] = float(value)
-    return found
+    picture = np.asarray(array_of(image))
+    order = [axes.upper().find(axis) for axis in "HWC"[: picture.ndim]]
+    return picture.transpose(order) if sorted(order) == list(range(picture.ndim)) else picture
+
+
+def _moment(walltime: float | None) -> datetime | None:
+    return None if walltime is None else datetime.fromtimestamp(walltime, UTC)

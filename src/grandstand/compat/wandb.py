@@ -2,22 +2,26 @@
 
     from grandstand.compat import wandb  # was: import wandb
 
-`init`, `log`, `finish`, `config`, `summary` and `run` do what their users expect. Media, artifacts,
-sweeps and the like are accepted and left out, and that is said once.
+`init`, `log`, `finish`, `config`, `summary` and `run` do what their users expect, `Histogram` and
+`Image` too. Other media, tables, artifacts, sweeps and the like are accepted and left out, and that
+is said once.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, MutableMapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from grandstand.client.client import Client
 from grandstand.client.encoding import listed, scalar
+from grandstand.client.media import DEFAULT_BINS
 from grandstand.client.session import Session
 from grandstand.compat.saying import say_once
-from grandstand.compat.tensorboard import summary_of
+from grandstand.compat.tensorboard import turned
+from grandstand.model.media import MAX_BINS
 
 OFFLINE = frozenset({"offline", "dryrun"})
 _LEFT_OUT = frozenset(
@@ -25,7 +29,6 @@ _LEFT_OUT = frozenset(
         "Artifact",
         "Audio",
         "Html",
-        "Image",
         "Molecule",
         "Object3D",
         "Plotly",
@@ -93,10 +96,33 @@ class Held(MutableMapping[str, Any]):
 
 
 class Histogram:
-    """Numbers, reported as what their distribution comes to."""
+    """How numbers are spread: `sequence`, or the counts and edges of one that is made already."""
 
-    def __init__(self, sequence: Any = None, np_histogram: Any = None, num_bins: int = 64) -> None:
-        self.values = sequence
+    def __init__(
+        self, sequence: Any = None, np_histogram: Any = None, num_bins: int = DEFAULT_BINS
+    ) -> None:
+        self.values = tuple(np_histogram) if np_histogram is not None else sequence
+        self.bins = min(num_bins, MAX_BINS)
+
+
+class Image:
+    """A picture: an array (height, width, channels), a tensor (channels, height, width), an image
+    of Pillow, a file's path or its bytes."""
+
+    def __init__(
+        self, data_or_path: Any, mode: str | None = None, caption: str | None = None, **_: Any
+    ) -> None:
+        self.image: Any
+        if isinstance(data_or_path, (str, os.PathLike)):
+            self.image = Path(data_or_path).read_bytes()
+        elif isinstance(data_or_path, bytes):
+            self.image = data_or_path
+        else:  # a tensor's channels come first
+            self.image = turned(data_or_path, "CHW" if hasattr(data_or_path, "detach") else "HWC")
+        self.caption = caption
+
+
+_MEDIA = (Histogram, Image)
 
 
 class Run:
@@ -146,8 +172,16 @@ class Run:
             self.step = step
         if commit is False:
             return
-        values, self._waiting = self._waiting, {}
-        self.session.log(values, step=self.step)
+        told, self._waiting = self._waiting, {}
+        media = {name: value for name, value in told.items() if isinstance(value, _MEDIA)}
+        values = {name: value for name, value in told.items() if name not in media}
+        if values:
+            self.session.log(values, step=self.step)
+        for name, value in media.items():
+            if isinstance(value, Histogram):
+                self.session.histogram(name, value.values, step=self.step, bins=value.bins)
+            else:
+                self.session.image(name, value.image, step=self.step, caption=value.caption)
         self.summary.update(values)
         self._tell_config()
         if step is None:
@@ -221,7 +255,7 @@ def init(
         id: the session's own id; with `resume`, of the one to go on with.
         config: hyperparameters: a mapping, or an object with attributes (argparse).
         tags: words to find it by.
-        notes: told as an event.
+        notes: told as a text.
         mode: "online", "offline" or "disabled"; else ``WANDB_MODE``, else ``GRANDSTAND_MODE``.
         resume: anything but None, False and "never" goes on with the run of that id.
         reinit: taken and not needed.
@@ -250,7 +284,7 @@ def init(
     run = Run(session, project, told)
     _look_at(run)
     if notes:
-        session.event("text", name="notes", message=notes)
+        session.text("notes", notes)
     return run
 
 
@@ -287,11 +321,12 @@ def _left_out(name: str, whose: str) -> Any:
     """
     if name not in _LEFT_OUT:
         raise AttributeError(
-            f"{whose} has no {name!r}; there are init, log, finish, config, summary, run, Histogram"
+            f"{whose} has no {name!r}; there are init, log, finish, config, summary, run, "
+            "Histogram, Image"
         )
 
     def leave_out(*args: Any, **kwargs: Any) -> None:
-        say_once(f"wandb {name}", f"wandb.{name} is left out: Grandstand reports numbers and texts")
+        say_once(f"wandb {name}", f"wandb.{name} is left out")
 
     return leave_out
 
@@ -316,14 +351,14 @@ def _mapping(config: Any) -> dict[str, Any]:
 
 
 def _flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Values by name, groups by slashes; histograms as what they come to, media left out."""
+    """Values by name, groups by slashes, a list of images by their numbers."""
     found: dict[str, Any] = {}
     for key, value in data.items():
         name = f"{prefix}{key}"
         if isinstance(value, Mapping):
             found |= _flat(value, f"{name}/")
-        elif isinstance(value, Histogram):
-            found |= {f"{name}/{part}": number for part, number in summary_of(value.values).items()}
+        elif isinstance(value, (list, tuple)) and any(isinstance(one, _MEDIA) for one in value):
+            found |= _flat({str(i): one for i, one in enumerate(value)}, f"{name}/")
         elif value is not None:
             found[name] = value
     return found

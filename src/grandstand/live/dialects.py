@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import Protocol
 
 from grandstand.live.flow import Item
-from grandstand.model.telemetry import STATUS, envelope
+from grandstand.model.media import MEDIA
+from grandstand.model.telemetry import STATUS, envelope, event_of_media
 
 
 class Dialect(Protocol):
@@ -23,6 +24,9 @@ class Envelopes:
     """``{type, session_id, seq, timestamp, data}``, as `/ws/{session_id}` speaks."""
 
     def encode(self, session_id: str, item: Item) -> bytes | None:
+        if item.type in MEDIA:
+            told = event_of_media(item.type, session_id, item.seq, marked(item))
+            return envelope(STATUS, session_id, item.seq, item.at, told)
         return envelope(item.type, session_id, item.seq, item.at, marked(item))
 
     def notice(self, session_id: str, at: datetime, data: bytes) -> bytes | None:

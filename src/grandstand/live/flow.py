@@ -18,6 +18,7 @@ from typing import Final
 
 from grandstand.bus.base import Committed
 from grandstand.clock import Clock
+from grandstand.model.media import MEDIA
 from grandstand.model.telemetry import (
     DECISION,
     GRAPH,
@@ -25,6 +26,7 @@ from grandstand.model.telemetry import (
     Columns,
     Record,
     TrainingMetrics,
+    message_type,
 )
 
 THINNED: Final = frozenset({METRICS, DECISION})
@@ -33,8 +35,10 @@ SHAPES: Final = 4
 each set of fields is sent, of so many sets."""
 LOOK_BACK: Final = 16
 """Records among which those are looked for."""
+PATIENT: Final = frozenset({GRAPH, *MEDIA})
+"""Never thinned, but they wait for figures that wait."""
 HELD: Final = 64
-"""Graph updates that may wait for the figures before them."""
+"""So many of those may wait."""
 FLOOD: Final = 1000
 """Rows of one news that are more than a loop's turn should unpack for those who want every one."""
 
@@ -80,7 +84,7 @@ class Flow:
 
     The first after a quiet spell goes out at once; the newest of what follows goes out when its
     turn has come. Messages come out in the order of their seqs. A change of status goes out at
-    once, after the newest figures before it; a graph update waits for the figures before it.
+    once, after the newest figures before it; graph updates and media wait for those.
 
     Args:
         types: message types wanted.
@@ -121,10 +125,10 @@ class Flow:
         for record in news.records:
             first = seq + 1
             seq += record.count
-            if record.type not in self._types:
+            if message_type(record.type) not in self._types:
                 continue
             waiting = _Waiting(seq, record, news.at)
-            if record.type in THINNED or (record.type == GRAPH and self._first is not None):
+            if record.type in THINNED or (record.type in PATIENT and self._first is not None):
                 if self._first is None:
                     self._first = first
                 if record.type == METRICS:
@@ -160,7 +164,7 @@ class Flow:
         out = []
         seq = news.first_seq
         for record in news.records:
-            if record.type in self._types:
+            if message_type(record.type) in self._types:
                 out += [
                     Item(record.type, seq + row, record.timestamp(row, news.at), record.data(row))
                     for row in range(record.count)

@@ -18,7 +18,7 @@ from grandstand.live.group import Group
 from grandstand.live.outbox import SOFT_BYTES, TOO_SLOW
 from grandstand.live.presence import Presence
 from grandstand.live.seat import Seat
-from grandstand.model.telemetry import STATUS, encode
+from grandstand.model.telemetry import STATUS, encode, message_type
 
 logger = logging.getLogger("grandstand.live")
 
@@ -337,7 +337,7 @@ def _items(rows: Sequence[ReplayRow], seat: Seat, *, exact: bool, left: int | No
     newest = {row[1]: row[0] for row in rows}
     items: list[Item] = []
     for seq, kind, at, data in rows:
-        if kind not in seat.types:
+        if message_type(kind) not in seat.types:
             continue
         if not exact and kind in THINNED and seq != newest[kind]:
             left = seq if left is None else left

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from grandstand.model.media import type_of_image
 from grandstand.model.telemetry import encode
 
 FRAME: Final = "frame"
@@ -38,11 +39,8 @@ class Frame:
 
 def media_type_of(image: bytes) -> str | None:
     """JPEG or WebP by an image's first bytes, whatever it is called; None for anything else."""
-    if image[:3] == b"\xff\xd8\xff":
-        return "image/jpeg"
-    if image[:4] == b"RIFF" and image[8:12] == b"WEBP":
-        return "image/webp"
-    return None
+    found = type_of_image(image)
+    return found if found in MEDIA_TYPES else None
 
 
 def message(session_id: str, frame: Frame) -> bytes:

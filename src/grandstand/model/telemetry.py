@@ -1,4 +1,4 @@
-"""What a session reports: metrics, decisions, graphs and events, and how they are read from JSON.
+"""What a session reports: metrics, decisions, graphs, events and media, and how it is read.
 
 One accepted body is a *record* and takes one `seq`; one scalar in it is a *point*. A columnar
 record stands for as many records as it has rows. Decoding happens once, here, with msgspec; the
@@ -22,6 +22,18 @@ import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from grandstand.errors import BadRequest, TooLarge, ValidationFailed
+from grandstand.model.media import (
+    HISTOGRAM,
+    IMAGE,
+    MEDIA,
+    TEXT,
+    HistogramRecord,
+    ImageRecord,
+    StoredImage,
+    TextRecord,
+    image_address,
+    stored_image,
+)
 from grandstand.model.refusals import refusal
 
 METRICS: Final = "training_metrics"
@@ -33,8 +45,10 @@ ERROR: Final = "error"
 
 MESSAGE_TYPES: Final = (METRICS, DECISION, GRAPH, STATUS, CONNECTION, ERROR)
 """The six types a spectator may receive."""
-RECORD_TYPES: Final = (METRICS, DECISION, GRAPH, STATUS)
-"""The four a session can report; each takes a seq and is stored."""
+RECORD_MESSAGES: Final = (METRICS, DECISION, GRAPH, STATUS)
+"""The four of them that tell of records."""
+RECORD_TYPES: Final = (*RECORD_MESSAGES, *MEDIA)
+"""What a session can report; each takes a seq and is stored. Media are told of as events."""
 
 FIRST_MOMENT: Final = datetime.min.replace(tzinfo=UTC)
 LAST_MOMENT: Final = datetime.max.replace(tzinfo=UTC)
@@ -129,6 +143,9 @@ DATA_OF: Final[dict[str, type[Struct]]] = {
     DECISION: BotDecision,
     GRAPH: PerformanceGraph,
     STATUS: StatusEvent,
+    TEXT: TextRecord,
+    HISTOGRAM: HistogramRecord,
+    IMAGE: ImageRecord,
 }
 
 SCALAR_FIELDS: Final = tuple(
@@ -181,7 +198,15 @@ class Columns(Struct, kw_only=True, forbid_unknown_fields=True, gc=False):
 class RecordIn(Struct, kw_only=True, forbid_unknown_fields=True):
     """One record of a batch: `data`, or `columns` for many rows at once."""
 
-    type: Literal["training_metrics", "bot_decision", "graph_update", "training_status"]
+    type: Literal[
+        "training_metrics",
+        "bot_decision",
+        "graph_update",
+        "training_status",
+        "text",
+        "histogram",
+        "image",
+    ]
     data: Raw | UnsetType = UNSET
     columns: Raw | UnsetType = UNSET
     key: Key | None = None
@@ -246,11 +271,12 @@ class Record(Struct, gc=False, eq=False):
         source: its `body`, or what that is taken out of when somebody wants it: most records are
             stored and drawn without.
         value: the decoded shape: `TrainingMetrics`, `BotDecision`, `PerformanceGraph`, a dict for
-            an event, or `Columns`.
+            an event, `Columns`, `TextRecord`, `HistogramRecord` or `StoredImage`.
         count: how many seqs it takes: its rows if columnar, else 1.
         key: see `RecordIn.key`.
         place: where in `source` the body is, if that is a batch's list.
         size: bytes of its body, roughly.
+        image: of an image on its way to the store, the file; its body is told without it.
     """
 
     type: str
@@ -260,6 +286,7 @@ class Record(Struct, gc=False, eq=False):
     key: str | None = None
     place: int = 0
     size: int = 0
+    image: bytes = b""
 
     @property
     def body(self) -> bytes:
@@ -351,7 +378,13 @@ _batch_decoder = msgspec.json.Decoder(BatchIn)
 _raw_batch_decoder = msgspec.json.Decoder(_RawBatch)
 _usual_decoder = msgspec.json.Decoder(list[MetricsIn | DecisionIn])
 _stored_decoder = msgspec.json.Decoder(list[RecordIn])
-_data_decoders = {name: msgspec.json.Decoder(shape) for name, shape in DATA_OF.items()}
+_data_decoders: dict[str, msgspec.json.Decoder[Any]] = {
+    name: msgspec.json.Decoder(shape) for name, shape in DATA_OF.items()
+}
+_kept_decoders: dict[str, msgspec.json.Decoder[Any]] = {
+    **_data_decoders,
+    IMAGE: msgspec.json.Decoder(StoredImage),
+}
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _bare_non_finite = re.compile(rb"\b(?:NaN|Infinity)\b")
 
@@ -402,6 +435,21 @@ def envelope(type: str, session_id: str, seq: int | None, at: datetime, data: by
         _encoder.encode(at),
         data,
     )
+
+
+def message_type(type: str) -> str:
+    """The type of the message that tells of a record of this type."""
+    return STATUS if type in MEDIA else type
+
+
+def event_of_media(type: str, session_id: str, seq: int, data: bytes) -> bytes:
+    """The data of a media record as watchers are told of it: an event, and of an image the
+    address of its bytes."""
+    where = b""
+    if type == IMAGE:
+        digest: str = msgspec.json.decode(data)["digest"]
+        where = b'"url":%b,' % _encoder.encode(image_address(session_id, seq, digest))
+    return b'{"event":"%b",%b%b' % (type.encode(), where, data.lstrip()[1:])
 
 
 def envelope_line(type: str, seq: int, at: datetime, data: bytes) -> bytes:
@@ -455,8 +503,8 @@ def parse_record(type: str, body: bytes) -> Batch:
         BadRequest, ValidationFailed: see `decode`.
     """
     value, kept = decode(body, _data_decoders[type])
-    record = Record(type, kept, _event(kept) if type == STATUS else value, size=len(kept))
-    return Batch(type, kept, [record], warnings=warnings_of([record]))
+    record = _record(type, value, kept, None, "")
+    return Batch(type, record.body, [record], warnings=warnings_of([record]))
 
 
 def parse_batch(body: bytes) -> Batch:
@@ -539,9 +587,9 @@ def make_record(type: str, data: Mapping[str, Any], key: str | None = None) -> R
 def unpack(kind: str, body: bytes) -> list[Record]:
     """The records of a stored log row, in the order of their seqs."""
     if kind != "batch":
-        value = _data_decoders[kind].decode(body)
+        value = _kept_decoders[kind].decode(body)
         return [Record(kind, body, _event(body) if kind == STATUS else value, size=len(body))]
-    return [record_of(item, "") for item in _stored_decoder.decode(body)]
+    return [record_of(item, "", _kept_decoders) for item in _stored_decoder.decode(body)]
 
 
 def merge_latest(latest: dict[str, Any] | None, record: Record) -> dict[str, Any]:
@@ -593,11 +641,16 @@ def _event(body: bytes) -> dict[str, Any]:
     return cast("dict[str, Any]", msgspec.json.decode(body))
 
 
-def record_of(item: RecordIn, where: str) -> Record:
+def record_of(
+    item: RecordIn,
+    where: str,
+    decoders: Mapping[str, msgspec.json.Decoder[Any]] = _data_decoders,
+) -> Record:
     """A record of any type, read with care.
 
     Args:
         where: what stands before the names of fields in a refusal.
+        decoders: by type, of what is reported or of what is kept.
 
     Raises:
         BadRequest, ValidationFailed: see `decode`.
@@ -608,9 +661,8 @@ def record_of(item: RecordIn, where: str) -> Record:
             f"{where or 'record'}: give either data or columns", details={"field": where or None}
         )
     if item.data is not UNSET:
-        value, kept = decode(bytes(item.data), _data_decoders[item.type], f"{within}data")
-        value = _event(kept) if item.type == STATUS else value
-        return Record(item.type, kept, value, key=item.key, size=len(kept))
+        value, kept = decode(bytes(item.data), decoders[item.type], f"{within}data")
+        return _record(item.type, value, kept, item.key, f"{within}data.")
     if item.type != METRICS:
         raise ValidationFailed(
             f"{within}columns: only {METRICS} may be columnar, not {item.type}",
@@ -632,6 +684,22 @@ def record_of(item: RecordIn, where: str) -> Record:
             details={"field": f"{within}columns", "lengths": lengths},
         )
     return Record(METRICS, kept, columns, rows, item.key, size=len(kept))
+
+
+def _record(type: str, value: Any, kept: bytes, key: str | None, within: str) -> Record:
+    """A record of decoded data; an image is parted from what is told of it."""
+    if type == STATUS:
+        value = _event(kept)
+    elif isinstance(value, ImageRecord):
+        told = stored_image(value)
+        if told is None:
+            raise ValidationFailed(
+                f"{within}image: must be a JPEG, WebP or PNG file",
+                details={"field": f"{within}image"},
+            )
+        kept = encode(told)
+        return Record(type, kept, told, key=key, size=len(kept), image=value.image)
+    return Record(type, kept, value, key=key, size=len(kept))
 
 
 def joined(records: Sequence[Record]) -> bytes:

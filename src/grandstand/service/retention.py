@@ -15,7 +15,7 @@ from functools import partial
 from grandstand.clock import Clock
 from grandstand.errors import Conflict, NotFound
 from grandstand.service.sessions import Sessions
-from grandstand.store import packing
+from grandstand.store import media, packing
 from grandstand.store import sessions as session_rows
 from grandstand.store.database import Database
 from grandstand.store.packing import Pack, Packable
@@ -32,6 +32,7 @@ class Round:
         packed: batches put into packed rows.
         raw_bytes, packed_bytes: their bodies before and after.
         dropped: sessions whose raw log was dropped.
+        images: images let go.
         deleted: sessions deleted.
     """
 
@@ -39,6 +40,7 @@ class Round:
     raw_bytes: int = 0
     packed_bytes: int = 0
     dropped: int = 0
+    images: int = 0
     deleted: int = 0
 
 
@@ -48,6 +50,7 @@ class Retention:
     Args:
         drop_log_days: after so many days the raw log of an ended session goes; None keeps it.
         delete_days: after so many days an ended session goes; None keeps it.
+        image_bytes: of each session's images the newest of so many bytes stay; None keeps all.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class Retention:
         *,
         drop_log_days: float | None = None,
         delete_days: float | None = None,
+        image_bytes: int | None = None,
     ) -> None:
         self._database = database
         self._series = series
@@ -66,6 +70,7 @@ class Retention:
         self._clock = clock
         self._drop_log_days = drop_log_days
         self._delete_days = delete_days
+        self._image_bytes = image_bytes
         self._running = asyncio.Lock()
 
     async def round(self) -> Round:
@@ -81,14 +86,16 @@ class Retention:
                 except Conflict:
                     continue  # another server is at it
             await self._drop(done)
+            await self._trim(done)
             if done != Round():
                 logger.info(
-                    "packed %d batches (%.1f MB to %.1f MB), dropped the log of %d sessions, "
-                    "deleted %d sessions",
+                    "packed %d batches (%.1f MB to %.1f MB), dropped the log of %d sessions and "
+                    "%d images, deleted %d sessions",
                     done.packed,
                     done.raw_bytes / 1e6,
                     done.packed_bytes / 1e6,
                     done.dropped,
+                    done.images,
                     done.deleted,
                 )
             await self._database.reclaim()
@@ -126,6 +133,15 @@ class Retention:
             await self._database.write(partial(packing.drop_log, session_pk=pk, until_seq=last_seq))
             done.dropped += 1
             logger.info("dropped the raw log of session %s; its series stay", session_id)
+
+    async def _trim(self, done: Round) -> None:
+        most = self._image_bytes
+        if most is None:
+            return
+        for pk in await self._database.read(lambda c: media.sessions_over(c, most)):
+            done.images += await self._database.write(
+                partial(media.trim, session_pk=pk, most_bytes=most)
+            )
 
     async def _delete(self, done: Round) -> None:
         if self._delete_days is None:

@@ -240,7 +240,13 @@ class RetentionConfig(Section):
         None,
         gt=0,
         description="Drop the raw log of a session (its history: decisions, events, records as "
-        "they came) this many days after it ended. Its series stay.",
+        "they came, images) this many days after it ended. Its series stay.",
+    )
+    keep_image_bytes: int | None = Field(
+        None,
+        gt=0,
+        description="Of each session, keep the newest images of so many bytes altogether. Of "
+        "older ones only what was told of them stays: name, step, size.",
     )
 
 

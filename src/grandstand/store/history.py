@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import chain
 from typing import Any, Final, TypeAlias
 
 from sqlalchemy import Connection, func, select
 
 from grandstand.errors import ValidationFailed
+from grandstand.model.media import HISTOGRAM, IMAGE, MEDIA, TEXT
 from grandstand.model.telemetry import (
     DECISION,
     GRAPH,
@@ -24,7 +26,7 @@ from grandstand.model.telemetry import (
     Record,
     unpack,
 )
-from grandstand.store import graphs
+from grandstand.store import graphs, media
 from grandstand.store.log import LogRow
 from grandstand.store.packing import PACKED, unpacked
 from grandstand.store.tables import log, sessions
@@ -35,6 +37,17 @@ SCAN: Final = 100_000
 """Most seqs looked at for one page: a filter that passes little makes it short, not slow."""
 SLICE: Final = 4096
 """Seqs read from the log in one go."""
+PAGE_BYTES: Final = 4 << 20
+"""A page ends after so many bytes of media: texts may be long."""
+LISTS: Final = {
+    METRICS: "metrics_data",
+    DECISION: "bot_decisions",
+    STATUS: "events",
+    TEXT: "texts",
+    HISTOGRAM: "histograms",
+    IMAGE: "images",
+}
+"""Where a page has the records of each type."""
 
 Row: TypeAlias = tuple[int, str, datetime, bytes]
 """One message to send again: its seq, type, timestamp (UTC) and the JSON of its data."""
@@ -46,7 +59,8 @@ class Sieve:
 
     Attributes:
         types: of `RECORD_TYPES`.
-        metrics: only these fields of metrics records (and names in `extra`); None for all.
+        metrics: only these fields of metrics records (and names in `extra`), and only media of
+            these names; None for all.
         after, before: when the record says it happened, or else arrived; both included.
         since_seq: the last seq one already has; until_seq: the last one wanted.
         episode_from, episode_to: both included; records that name no episode are left out.
@@ -144,19 +158,20 @@ def history(
     """One page of what a session reported, in the order it was stored.
 
     Metrics and decisions are the record's data with its `seq` and `timestamp`; a row of a columnar
-    record is an item like any other. Graphs are given whole, as they stand now. An event
-    (``training_status``) is only there when its type is asked for.
+    record is an item like any other. Graphs are given whole, as they stand now. Events
+    (``training_status``), texts, histograms and images (without their bytes) are only there when
+    their type is asked for.
 
     Args:
         limit: 1 to `MAX_LIMIT` records (graphs not counted).
         cursor: `next_cursor` of the page before.
 
     Returns:
-        ``{metrics_data, bot_decisions, graph_data, events?, total_points, oldest_seq,
-        next_cursor}``; `total_points` counts the records on this page, `oldest_seq` is the first
-        seq still in the log (1 unless a retention setting dropped something), `next_cursor` is
-        None on the last page. A page that found little in `SCAN` seqs is short, or empty, and has
-        a `next_cursor`.
+        ``{metrics_data, bot_decisions, graph_data, events?, texts?, histograms?, images?,
+        total_points, oldest_seq, next_cursor}``; `total_points` counts the records on this page,
+        `oldest_seq` is the first seq still in the log (1 unless a retention setting dropped
+        something), `next_cursor` is None on the last page. A page that found little in `SCAN` seqs
+        is short, or empty, and has a `next_cursor`.
 
     Raises:
         ValidationFailed: names the field and its bound.
@@ -166,18 +181,26 @@ def history(
     if not 1 <= limit <= MAX_LIMIT:
         raise _refused("limit", limit, [1, MAX_LIMIT], f"must be from 1 to {MAX_LIMIT}")
     start = max(_position(cursor), sieve.since_seq)
-    found: dict[str, list[dict[str, Any]]] = {METRICS: [], DECISION: [], STATUS: []}
+    found: dict[str, list[dict[str, Any]]] = {kind: [] for kind in LISTS}
+    size = 0
     taken, reached, end = 0, start, last_seq(connection, session_pk, sieve.until_seq)
     horizon = min(end, start + SCAN)
-    if wanted - {GRAPH}:
-        for seq, record, row, at in records(
-            connection, session_pk, start, horizon, wanted - {GRAPH}
+    if kinds := wanted - {GRAPH}:
+        spans = [(start, horizon)]
+        if kinds <= set(MEDIA):  # few among many: they are known by their seqs
+            seqs = media.places(connection, session_pk, kinds, start, end, limit + 1)
+            horizon = seqs[limit - 1] if len(seqs) > limit else end
+            spans = media.stretches(seqs[:limit])
+        for seq, record, row, at in chain.from_iterable(
+            records(connection, session_pk, *span, kinds) for span in spans
         ):
             item = item_of(sieve, seq, record, row, at)
             if item is None:
                 continue
-            if taken == limit:
+            if taken == limit or size >= PAGE_BYTES:
                 break
+            if record.type in MEDIA:
+                size += len(record.body)
             found[record.type].append(item)
             taken, reached = taken + 1, seq
         else:
@@ -192,8 +215,7 @@ def history(
         "oldest_seq": oldest_seq(connection, session_pk),
         "next_cursor": str(reached) if reached < end else None,
     }
-    if STATUS in wanted:
-        answer["events"] = found[STATUS]
+    answer.update({LISTS[kind]: found[kind] for kind in (STATUS, *MEDIA) if kind in wanted})
     return answer
 
 
@@ -202,15 +224,19 @@ def replay(connection: Connection, session_pk: int, since_seq: int, limit: int) 
 
     Args:
         since_seq: the last one it has; below `oldest_seq` - 1 some are gone for good.
-        limit: at most so many; ask again from the last one's seq for more.
+        limit: at most so many, and about `PAGE_BYTES` of media; ask again from the last one's seq
+            for more.
     """
     rows: list[Row] = []
+    size = 0
     end = last_seq(connection, session_pk)
     for seq, record, row, at in records(
         connection, session_pk, since_seq, end, frozenset(RECORD_TYPES), slice_seqs=limit
     ):
-        if len(rows) == limit:
+        if len(rows) == limit or size >= PAGE_BYTES:
             break
+        if record.type in MEDIA:
+            size += record.size
         rows.append((seq, record.type, record.timestamp(row, at), record.data(row)))
     return rows
 
@@ -300,6 +326,8 @@ def item_of(
         if narrowed is None:
             return None
         data = narrowed
+    elif record.type in MEDIA and sieve.metrics is not None and data["name"] not in sieve.metrics:
+        return None
     return data | {"seq": seq, "timestamp": at}
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, Update, bindparam, select, update
 
 from grandstand.errors import Conflict, NotFound, ValidationFailed
+from grandstand.model.media import MEDIA
 from grandstand.model.session import ENDED, Kind, Status, Wanted, check_change
 from grandstand.model.telemetry import (
     GRAPH,
@@ -29,7 +30,7 @@ from grandstand.model.telemetry import (
 from grandstand.store import graphs
 from grandstand.store.bulk import insert_rows
 from grandstand.store.repeats import stored_before
-from grandstand.store.tables import log, record_keys, sessions
+from grandstand.store.tables import log, media, record_keys, sessions
 from grandstand.store.texts import check_batch, storable
 
 
@@ -128,6 +129,7 @@ class _State:
         self.changes: dict[str, Any] = {}
         self.metrics: list[Record] = []
         self.rows: list[dict[str, Any]] = []
+        self.media: list[dict[str, Any]] = []
         self.keys: dict[str, int] = {}
         self.batches: dict[str, tuple[int, int]] = {}
 
@@ -247,6 +249,8 @@ def _append(connection: Connection, state: _State, append: Append) -> Appended:
             seq += record.count
             if record.key is not None:
                 state.keys[record.key] = seq
+            if record.type in MEDIA:
+                state.media.append(_media_row(state.pk, seq, record))
         if batch.batch_id is not None:
             state.batches[batch.batch_id] = (first, last)
         state.last_seq = last
@@ -325,6 +329,7 @@ def _recall(
 def _flush(connection: Connection, states: Collection[_State]) -> None:
     """Store what the run came to: few statements, however many sessions took part."""
     insert_rows(connection, log, [row for state in states for row in state.rows])
+    insert_rows(connection, media, [row for state in states for row in state.media])
     keys = [
         {"session_pk": state.pk, "key": key, "last_seq": seq}
         for state in states
@@ -345,6 +350,17 @@ def _flush(connection: Connection, states: Collection[_State]) -> None:
             alike.setdefault(tuple(state.changes), []).append({"of": state.pk, **values})
     for names, changes in alike.items():
         connection.execute(_update(names), changes)
+
+
+def _media_row(session_pk: int, seq: int, record: Record) -> dict[str, Any]:
+    image = record.image or None
+    return {
+        "session_pk": session_pk,
+        "seq": seq,
+        "kind": record.type,
+        "media_type": record.value.media_type if image is not None else None,
+        "image": image,
+    }
 
 
 @lru_cache(maxsize=64)

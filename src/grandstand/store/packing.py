@@ -25,7 +25,7 @@ from grandstand.store.bulk import insert_rows
 from grandstand.store.cells import micros, moment_of
 from grandstand.store.log import LogRow
 from grandstand.store.repeats import batch_digest
-from grandstand.store.tables import blocks, log, packed_batches, sessions
+from grandstand.store.tables import blocks, log, media, packed_batches, sessions
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -245,7 +245,10 @@ def unpack_all(connection: Connection) -> None:
 
 
 def drop_log(connection: Connection, session_pk: int, until_seq: int) -> None:
-    """Delete a session's raw batches up to a seq; its series stay."""
+    """Delete a session's raw batches up to a seq, and its images; its series stay."""
+    connection.execute(
+        delete(media).where(media.c.session_pk == session_pk, media.c.seq <= until_seq)
+    )
     connection.execute(
         delete(log).where(log.c.session_pk == session_pk, log.c.last_seq <= until_seq)
     )

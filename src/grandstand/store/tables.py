@@ -152,6 +152,18 @@ record_keys = Table(
 )
 """Keys of stored records, so that a resumed run repeating itself is not stored twice."""
 
+media = Table(
+    "media",
+    metadata,
+    _session_pk(primary_key=True),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("kind", String(16), nullable=False),
+    Column("media_type", String(32)),
+    Column("image", LargeBinary),
+)
+"""Where in the log texts, histograms and images are, so that few among many are found at once; and
+the bytes of the images, which nobody reads who does not look at them."""
+
 graphs = Table(
     "graphs",
     metadata,

@@ -9,6 +9,7 @@ import msgspec
 from fastapi import Response
 from fastapi.responses import StreamingResponse
 
+from grandstand.model.media import HistogramRecord, ImageRecord, TextRecord
 from grandstand.model.session import Session
 from grandstand.model.telemetry import (
     BatchIn,
@@ -26,6 +27,9 @@ SHAPES: Sequence[type] = (
     BotDecision,
     PerformanceGraph,
     StatusEvent,
+    TextRecord,
+    HistogramRecord,
+    ImageRecord,
     Columns,
     BatchIn,
 )

@@ -18,7 +18,7 @@ from grandstand.web.answers import components
 from grandstand.web.auth import Authority, Guard
 from grandstand.web.ingest import register_ingest
 from grandstand.web.outbound import Webhooks, endpoints_of
-from grandstand.web.routes import history, models, scenarios, server, sessions, training
+from grandstand.web.routes import history, media, models, scenarios, server, sessions, training
 from grandstand.web.socketio import (
     PING_INTERVAL_SECONDS,
     PING_TIMEOUT_SECONDS,
@@ -80,7 +80,7 @@ def make_app(
     taker = reports.Reports(house)
     app.include_router(reports.routes(taker, authority))
     app.include_router(frames.routes(house, authority))
-    for part in (sessions, history, training, models, scenarios, server):
+    for part in (sessions, history, media, training, models, scenarios, server):
         app.include_router(part.routes(house, authority))
     _document(app)
     root_path = house.settings.root_path.rstrip("/")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,9 @@ from grandstand.service.ledger import Ledger
 from grandstand.service.retention import Retention, Round
 from grandstand.service.sessions import NewSession, Sessions
 from grandstand.service.telemetry import Telemetry
+from grandstand.store import media
 from grandstand.store.database import Database
-from grandstand.store.history import history, oldest_seq, replay
+from grandstand.store.history import Sieve, history, oldest_seq, replay
 from grandstand.store.series import SeriesStore
 from grandstand.store.tables import log
 
@@ -30,14 +32,14 @@ DAY = 86_400.0
 class Desk:
     """A database, its services, and its housekeeping."""
 
-    def __init__(self, database: Database, folder: Path, **days: float) -> None:
+    def __init__(self, database: Database, folder: Path, **bounds: Any) -> None:
         self.clock = ManualClock()
         self.database = database
         ledger = Ledger(database, MemoryBus(), self.clock)
         self.sessions = Sessions(ledger, folder, 5.0)
         self.telemetry = Telemetry(ledger)
         self.series = SeriesStore(database, self.clock)
-        self.retention = Retention(database, self.series, self.sessions, self.clock, **days)
+        self.retention = Retention(database, self.series, self.sessions, self.clock, **bounds)
 
     async def session(self, session_id: str = "run", rows: int = 100) -> None:
         await self.sessions.create(NewSession("DQN", training_session_id=session_id))
@@ -149,3 +151,26 @@ async def test_old_sessions_are_deleted_when_asked_for(database, tmp_path) -> No
     with pytest.raises(NotFound):
         await desk.sessions.get("run")
     assert (await desk.sessions.get("running")).status is Status.RUNNING
+
+
+async def test_of_many_images_the_newest_stay(database, tmp_path) -> None:
+    png = b"\x89PNG\r\n\x1a\n" + bytes(4) + b"IHDR" + bytes([0, 0, 0, 1] * 2) + bytes(976)
+    desk = Desk(database, tmp_path, image_bytes=3500)
+    for name in ("many", "few"):
+        await desk.sessions.create(NewSession("DQN", training_session_id=name))
+    image = {"type": "image", "data": {"name": "i", "image": base64.b64encode(png).decode()}}
+    for name, count in (("many", 6), ("few", 3)):
+        body = encode({"records": [image] * count})
+        await desk.telemetry.record(name, parse_batch(body), EVERYBODY)
+    assert (await desk.retention.round()).images == 3
+    assert (await desk.retention.round()).images == 0
+    for name, seqs in (("many", [5, 6, 7]), ("few", [2, 3, 4])):
+        pk = await desk.sessions.key(name)
+        told = await database.read(lambda c, pk=pk: history(c, pk, Sieve.asked(types=["image"])))
+        kept = [
+            one["seq"]
+            for one in told["images"]
+            if await database.read(lambda c, pk=pk, seq=one["seq"]: media.find(c, pk, seq))
+        ]
+        assert kept == seqs
+        assert len(told["images"]) == (6 if name == "many" else 3)

@@ -207,6 +207,10 @@ export type LoggedEvent = Readonly<Record<string, unknown>> & {
 interface History {
   readonly bot_decisions?: readonly Decision[];
   readonly events?: readonly LoggedEvent[];
+  readonly texts?: readonly LoggedEvent[];
+  readonly histograms?: readonly LoggedEvent[];
+  readonly images?: readonly LoggedEvent[];
+  readonly next_cursor: string | null;
 }
 
 function history(id: string, type: string, since: number, limit: number): Promise<History> {
@@ -231,6 +235,27 @@ export async function getEvents(
   span: number,
 ): Promise<readonly LoggedEvent[]> {
   return (await history(id, "training_status", lastSeq - span, 1000)).events ?? [];
+}
+
+/** A page of texts, histograms and images after a seq, oldest first; `next`: where more begin. */
+export async function getMedia(
+  id: string,
+  since: number,
+): Promise<{ records: readonly LoggedEvent[]; next: number | null }> {
+  const page = await history(id, "text,histogram,image", since, 1000);
+  const told = (event: string, list: readonly LoggedEvent[] = []): LoggedEvent[] =>
+    list.map((one) => ({ ...one, event }));
+  const records = [
+    ...told("text", page.texts),
+    ...told("histogram", page.histograms),
+    ...told("image", page.images),
+  ].sort((a, b) => a.seq - b.seq);
+  return { records, next: page.next_cursor === null ? null : Number(page.next_cursor) };
+}
+
+/** Where an image that was reported is to be had. */
+export function imageAddress(id: string, seq: number, digest: string): string {
+  return address(`${sessionPath(id)}/media/${seq}?v=${encodeURIComponent(digest)}`);
 }
 
 /** Asks a session to do something; asking twice is harmless. */

@@ -22,6 +22,7 @@ import {
 } from "../live";
 import { Curves, type Range } from "./curves";
 import { eventFrom, type Happening } from "./happenings";
+import { Media } from "./media.svelte";
 
 const KEEP_DECISIONS = 500;
 const KEEP_HAPPENINGS = 200;
@@ -66,6 +67,7 @@ export class SessionFeed {
   asking = $state<Verb | null>(null);
 
   readonly curves: Curves;
+  readonly media: Media;
   #socket: LiveSocket | null = null;
   #nextLatest: Metrics | null = null;
   #nextDecisions: Decision[] = [];
@@ -80,6 +82,7 @@ export class SessionFeed {
 
   constructor(id: string, userName: string) {
     this.id = id;
+    this.media = new Media(id);
     this.curves = new Curves(id, (problem) => {
       this.curvesProblem = problem?.status === 0 && this.curves.loaded ? null : problem;
       onNextFrame(this.#draw);
@@ -130,6 +133,7 @@ export class SessionFeed {
       this.happenings = [...this.happenings, ...before]
         .sort((a, b) => Date.parse(b.at) - Date.parse(a.at))
         .slice(0, KEEP_HAPPENINGS);
+      await this.media.load(session.last_seq);
       if (session.config?.scenario) {
         // As it was when the training began, whatever has become of it since.
         this.scenario = session.config.scenario;
@@ -179,6 +183,10 @@ export class SessionFeed {
         this.#nextDecisions.push({ ...data, seq: message.seq } as Decision);
         break;
       case "training_status": {
+        if (message.seq !== null && this.media.take(message.seq, message.timestamp, data)) {
+          this.#heard = Date.now();
+          break;
+        }
         const happening = eventFrom(message);
         if (happening !== null) this.#nextHappenings.push(happening);
         if (data.event !== "presence") this.#refreshSoon();
@@ -282,5 +290,6 @@ export class SessionFeed {
     forgetFrame(this.#draw);
     this.#socket?.close();
     this.curves.close();
+    this.media.close();
   }
 }

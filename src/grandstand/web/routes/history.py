@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from grandstand.assembly import Assembly
+from grandstand.model.media import image_address
 from grandstand.model.telemetry import METRICS, as_utc
 from grandstand.service.access import Grant, Scope
 from grandstand.store.export import EVERYTHING, MEDIA, Format, export
@@ -62,6 +63,8 @@ def routes(house: Assembly, authority: Authority) -> APIRouter:
         found = await house.database.read(
             lambda connection: history(connection, pk, asked, limit=limit, cursor=cursor)
         )
+        for image in found.get("images", ()):
+            image["url"] = image_address(session_id, image["seq"], image["digest"])
         return answer({"session_id": session_id, **found})
 
     @router.get(BASE + "/{session_id}/series", **gives(ANY, 404, 422))

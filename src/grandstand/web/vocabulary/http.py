@@ -104,8 +104,9 @@ CALLS: Final = (
     ),
     Call(
         "Read records back, in order, a page at a time: `cursor` is the `next_cursor` of the page "
-        "before. Also `after`, `before` (times), `until_seq`, `episode_from`, `episode_to`, "
-        "`metrics` (names)",
+        "before. `type` may also be training_status, text, histogram and image (then in `events`, "
+        "`texts`, …). Also `after`, `before` (times), `until_seq`, `episode_from`, `episode_to`, "
+        "`metrics` (names, also of media)",
         "GET",
         f"{BASE}/my_run/history?type=training_metrics,bot_decision&since_seq=2&limit=1",
         {

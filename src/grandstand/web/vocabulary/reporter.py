@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from grandstand.model.media import HISTOGRAM, IMAGE, TEXT
 from grandstand.model.telemetry import DECISION, GRAPH, METRICS, STATUS
 from grandstand.web.vocabulary.words import (
     COLUMNS,
@@ -12,7 +13,10 @@ from grandstand.web.vocabulary.words import (
     ERROR_FIELDS,
     FAILURE,
     LATEST,
+    PAINTED,
     PHASE,
+    SPREAD,
+    WROTE,
     Field,
     Frame,
 )
@@ -35,6 +39,17 @@ FRAMES: Final = (
         [{"type": GRAPH, "data": DRAWN}, {"type": STATUS, "data": PHASE}],
     ),
     Frame(
+        "media",
+        "a text of at most 65,536 characters, a histogram of at most 512 bins (values in none: "
+        "`nan`, `positive_infinity`, `negative_infinity`), a JPEG, WebP or PNG file of at most "
+        "256 KiB in base64 (`caption`?); each with `episode`, `step`",
+        [
+            {"type": TEXT, "data": WROTE},
+            {"type": HISTOGRAM, "data": SPREAD},
+            {"type": IMAGE, "data": PAINTED},
+        ],
+    ),
+    Frame(
         "the body of `POST …/records`",
         "its `batch_id` makes the whole frame harmless to send again",
         {"batch_id": "b17", "records": [{"type": METRICS, "data": {"episode": 4}}]},
@@ -44,7 +59,7 @@ ANSWERS: Final = (
     Frame(
         "acknowledgement",
         "everything up to here is on disk, or was refused",
-        {"acked": 7, "frames": 5, "last_seq": 8},
+        {"acked": 10, "frames": 6, "last_seq": 11},
         (
             Field("acked", "integer", "records of this connection that are stored"),
             Field("frames", "integer", "frames of this connection that are dealt with"),
@@ -56,7 +71,7 @@ ANSWERS: Final = (
     Frame(
         "refusal",
         "nothing of this frame is stored; the others go on",
-        {**FAILURE, "at": 6},
+        {**FAILURE, "at": 7},
         (*ERROR_FIELDS, Field("at", "integer", "which frame of this connection, from 1")),
     ),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from grandstand.model.frames import FRAME
+from grandstand.model.media import HISTOGRAM, IMAGE, TEXT
 from grandstand.model.telemetry import (
     CONNECTION,
     DECISION,
@@ -21,6 +22,8 @@ from grandstand.web.vocabulary.words import (
     LATEST,
     PHASE,
     SESSION,
+    SPREAD,
+    WROTE,
     Asked,
     Field,
     Told,
@@ -41,6 +44,11 @@ PARAMETERS: Final = (
 )
 STATE: Final = Field("status", "string", "always `connected`")
 SUBSCRIPTIONS: Final = Field("subscriptions", "array", "the message types you get")
+NAMED: Final = (
+    Field("name", "string", "those of one name follow one another"),
+    Field("episode", "integer", "the episode it belongs to", False),
+    Field("step", "integer", "steps so far", False),
+)
 TYPES: Final = [METRICS, DECISION, GRAPH, STATUS, CONNECTION, ERROR]
 
 TOLD: Final = (
@@ -277,7 +285,61 @@ TOLD: Final = (
         ),
     ),
     Told(
-        STATUS, None, "what a reporter calls an event: a phase, a level, a restart", PHASE, seq=10
+        STATUS,
+        TEXT,
+        "a text was reported",
+        {"event": TEXT, **WROTE},
+        seq=10,
+        fields=(
+            *NAMED,
+            Field("text", "string", "the text"),
+            Field("left_out", "integer", "characters that were cut off its end", False),
+        ),
+    ),
+    Told(
+        STATUS,
+        HISTOGRAM,
+        "a histogram was reported",
+        {"event": HISTOGRAM, **SPREAD},
+        seq=11,
+        fields=(
+            *NAMED,
+            Field("counts", "array", "of each bin"),
+            Field("edges", "array", "of the bins, rising, one more than counts"),
+            Field("nan", "integer", "values in no bin; likewise the infinities", False),
+            Field("positive_infinity", "integer", "likewise", False),
+            Field("negative_infinity", "integer", "likewise", False),
+        ),
+    ),
+    Told(
+        STATUS,
+        IMAGE,
+        "an image was reported; its bytes are fetched by who looks at it",
+        {
+            "event": IMAGE,
+            "url": "/api/training/sessions/my_run/media/12?v=ee000b3db71465fd",
+            "name": "track",
+            "step": 120,
+            "media_type": "image/webp",
+            "size_bytes": 38,
+            "width": 2,
+            "height": 2,
+            "digest": "ee000b3db71465fd",
+        },
+        seq=12,
+        fields=(
+            *NAMED,
+            Field("url", "string", "of its bytes, which never change"),
+            Field("media_type", "string", "`image/jpeg`, `image/webp` or `image/png`"),
+            Field("size_bytes", "integer", "of the file"),
+            Field("width", "integer", "in pixels"),
+            Field("height", "integer", "in pixels"),
+            Field("digest", "string", "of the bytes"),
+            Field("caption", "string", "a line below it", False),
+        ),
+    ),
+    Told(
+        STATUS, None, "what a reporter calls an event: a phase, a level, a restart", PHASE, seq=13
     ),
 )
 

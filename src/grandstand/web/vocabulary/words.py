@@ -145,6 +145,10 @@ DRAWN: Final[dict[str, Any]] = {
 }
 PHASE: Final[dict[str, Any]] = {"event": "phase", "phase": "exploit"}
 COLUMNS: Final[dict[str, Any]] = {"episode": [2, 3], "current_reward": [1.0, 2.0]}
+WROTE: Final[dict[str, Any]] = {"name": "answers/first", "text": "Move left.", "step": 120}
+SPREAD: Final[dict[str, Any]] = {"name": "weights/out", "counts": [3, 5], "edges": [-1.0, 0.0, 1.0]}
+IMAGE_FILE: Final = "UklGRh4AAABXRUJQVlA4TBEAAAAvAUAAAAfQtSoUqv+BiOh/AAA="
+PAINTED: Final[dict[str, Any]] = {"name": "track", "image": IMAGE_FILE, "step": 120}
 FAILURE: Final[dict[str, Any]] = {
     "error": "validation_failed",
     "message": "data.episode: expected `int`, got `str`",
