@@ -28,6 +28,12 @@ config_app = typer.Typer(no_args_is_help=True, help="Show the settings, or check
 app.add_typer(config_app, name="config")
 
 
+class ExportFormat(StrEnum):
+    """What a session is written as."""
+
+    tensorboard = "tensorboard"
+
+
 class LogFormat(StrEnum):
     """How log lines look."""
 
@@ -236,6 +242,25 @@ def tail(
     from grandstand import integration_command
 
     if not integration_command.tail(folder, server, name, algorithm, silent_minutes, once):
+        raise typer.Exit(1)
+
+
+@app.command()
+def export(
+    session_id: SessionId,
+    folder: Annotated[
+        Path,
+        typer.Argument(metavar="DIR", help="A log directory; the session gets a folder in it."),
+    ],
+    format: Annotated[
+        ExportFormat, typer.Option("--format", help="TensorBoard's event files.")
+    ] = ExportFormat.tensorboard,
+    server: ServerUrl = None,
+) -> None:
+    """Write a session for TensorBoard: scalars, texts, histograms and images."""
+    from grandstand import integration_command
+
+    if not integration_command.export(session_id, folder, server):
         raise typer.Exit(1)
 
 

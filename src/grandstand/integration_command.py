@@ -1,4 +1,4 @@
-"""What `grandstand tail` does."""
+"""What `grandstand tail` and `grandstand export` do: TensorBoard's event files in and out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import typer
 
 from grandstand.client.client import Client
 from grandstand.client.tensorboard.follow import Follower
-from grandstand.errors import ValidationFailed
+from grandstand.errors import Unavailable, ValidationFailed
 
 
 def tail(
@@ -47,3 +47,24 @@ def tail(
     for run in follower.runs.values():
         typer.echo(f"{run.name}  {run.reported} values")
     return done
+
+
+def export(session_id: str, folder: Path, server: str | None) -> bool:
+    """Write a session as an event file below `folder`; whether all of it could be had.
+
+    Raises:
+        GrandstandError: no such session, or no server.
+        Unavailable: the disk does not take it.
+    """
+    with Client(server, mode="online") as client:
+        try:
+            written = client.export_tensorboard(session_id, folder)
+        except OSError as error:
+            raise Unavailable(f"cannot write into {folder}: {error}", code="disk_failed") from error
+    typer.echo(
+        f"{written.path}: {written.scalars:,} scalars, {written.texts:,} texts, "
+        f"{written.histograms:,} histograms, {written.images:,} images"
+    )
+    if written.missing:
+        typer.echo(f"{written.missing:,} images are not on the server any more.", err=True)
+    return not written.missing

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Generator, Iterable, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias, runtime_checkable
 from urllib.parse import quote, urlencode
@@ -26,6 +27,7 @@ from grandstand.model.session import new_id, session_id_of
 
 if TYPE_CHECKING:
     from grandstand.client.history import Axis, History
+    from grandstand.client.tensorboard.export import Written
     from grandstand.client.watch import Event, Post
 
 log = logging.getLogger("grandstand.client")
@@ -383,6 +385,24 @@ class Client:
 
         wanted = [names] if isinstance(names, str) else names
         return read_history(self._transport, session_id, wanted, x, max_points)
+
+    def export_tensorboard(self, session_id: str, folder: str | os.PathLike[str]) -> Written:
+        """Write a session as an event file for TensorBoard, into a folder of its own.
+
+        Args:
+            session_id: its id.
+            folder: the log directory to give to TensorBoard; the session's folder is made in it.
+
+        Returns:
+            Where it is, and how many scalars, texts, histograms and images are in it.
+
+        Raises:
+            NotFound: no session of that id.
+            OSError: the disk does not take it.
+        """
+        from grandstand.client.tensorboard.export import export
+
+        return export(self._transport, session_id, Path(folder))
 
     # ---- trainings ---------------------------------------------------------------------------
 

@@ -6,18 +6,21 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from grandstand.client.tensorboard.events import EventFile, masked_crc
+from grandstand.client.tensorboard.events import Bins, EventFile, Picture, masked_crc
 from grandstand.client.tensorboard.follow import hyperparameters
+from grandstand.model.media import look_at
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # its own dependencies warn when imported
+    from torch.utils.tensorboard import SummaryWriter
 
 TABLE = "|param|value|\n|-|-|\n|seed|1|\n|lr|0.5|"
 
 
 def written(folder: Path, steps: int) -> Path:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the writer's own dependencies warn when imported
-        from torch.utils.tensorboard import SummaryWriter
     writer: Any = SummaryWriter(str(folder))
     writer.add_text("hyperparameters", TABLE)
     for step in range(steps):
@@ -80,3 +83,37 @@ def test_the_checksum_is_the_one_of_the_standard() -> None:
     crc = 0xE3069283  # RFC 3720: of the digits 1 to 9
     masked = (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
     assert masked_crc(b"123456789") == masked
+
+
+def test_histograms_and_images_of_the_real_writer_are_read_where_asked_for(
+    tmp_path: Path,
+) -> None:
+    values = np.random.default_rng(1).normal(size=500)
+    path = written(tmp_path, 1)
+    writer: Any = SummaryWriter(str(tmp_path / "more"))
+    writer.add_histogram("auto", values, 3, bins="auto")
+    writer.add_histogram("wide", values, 3)
+    writer.add_histogram("same", np.full(9, 2.0), 3)
+    writer.add_image("red", np.full((3, 4, 6), 255, np.uint8), 4)
+    writer.add_text("note", "words", 5)
+    writer.close()
+    (more,) = (tmp_path / "more").glob("*tfevents*")
+    assert [e.tag for e in EventFile(more).news()] == ["note/text_summary"]
+    found = {e.tag: e for e in EventFile(more, media=True).news()}
+    for tag in ("auto", "wide", "same"):
+        told = found[tag].value
+        assert isinstance(told, Bins)
+        assert len(told.edges) == len(told.counts) + 1
+        assert all(low < high for low, high in zip(told.edges, told.edges[1:], strict=False))
+    auto, same = found["auto"].value, found["same"].value
+    assert isinstance(auto, Bins)
+    counts, edges = np.histogram(values, "auto")
+    assert auto.counts == tuple(counts)
+    assert auto.edges == pytest.approx(tuple(edges))
+    assert isinstance(same, Bins)
+    assert sum(same.counts) == 9
+    red = found["red"].value
+    assert isinstance(red, Picture)
+    assert look_at(red.image) == ("image/png", 6, 4)
+    # Without being asked for, they are left out of what was read so far too.
+    assert len(list(EventFile(path, media=True).news())) == len(list(EventFile(path).news()))

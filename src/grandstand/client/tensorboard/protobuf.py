@@ -68,3 +68,32 @@ def float_of(data: bytes) -> float:
     if len(data) not in (4, 8):
         raise Malformed(f"a float of {len(data)} bytes")
     return float(struct.unpack("<f" if len(data) == 4 else "<d", data)[0])
+
+
+def number(field: int, value: int) -> bytes:
+    """A field that holds a whole number of 64 bits, signed or not."""
+    return _varint(field << 3) + _varint(value & 0xFFFFFFFFFFFFFFFF)
+
+
+def double(field: int, value: float) -> bytes:
+    """A field that holds a double."""
+    return _varint(field << 3 | 1) + struct.pack("<d", value)
+
+
+def data(field: int, value: bytes) -> bytes:
+    """A field that holds bytes, a text or a message."""
+    return b"%b%b%b" % (_varint(field << 3 | 2), _varint(len(value)), value)
+
+
+_SMALL = tuple(bytes((value,)) for value in range(0x80))
+
+
+def _varint(value: int) -> bytes:
+    if value < 0x80:
+        return _SMALL[value]
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
