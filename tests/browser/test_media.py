@@ -87,7 +87,7 @@ def test_media_show_as_they_come_and_are_there_again(server: Server, open_page: 
         expect(strip).to_contain_text("step 57")
         strip.scroll_into_view_if_needed()
         seen.wait_for_function(
-            "document.querySelector('[data-testid=histogram] canvas').width > 300"
+            "() => document.querySelector('[data-testid=histogram] canvas').width > 300"
         )
         assert painted(seen) > 10_000
         strip.get_by_role("img").hover(position={"x": 4, "y": 40})
@@ -97,12 +97,12 @@ def test_media_show_as_they_come_and_are_there_again(server: Server, open_page: 
         expect(shown).to_contain_text("step 20")
         expect(shown).to_contain_text("a lap")
         seen.wait_for_function(
-            "document.querySelector('[data-testid=image] img')?.naturalWidth === 400"
+            "() => document.querySelector('[data-testid=image] img')?.naturalWidth === 400"
         )
         shown.get_by_role("slider").fill("0")
         expect(shown).to_contain_text("step 10")
         seen.wait_for_function(
-            "document.querySelector('[data-testid=image] img')?.naturalWidth === 300"
+            "() => document.querySelector('[data-testid=image] img')?.naturalWidth === 300"
         )
         shown.get_by_role("button", name="newest").click()
         expect(shown).to_contain_text("step 20")
