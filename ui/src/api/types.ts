@@ -38,7 +38,8 @@ export interface Session {
   /** Environment steps, or else episodes, a second. */
   readonly speed: number | null;
   readonly tags: readonly string[];
-  readonly config?: { readonly scenario?: Scenario };
+  readonly config?: Readonly<Record<string, unknown>> & { readonly scenario?: Scenario };
+  readonly notes?: string;
   readonly latest: Metrics | null;
   readonly last_seq: number;
   readonly spectator_count: number;

@@ -7,6 +7,10 @@ export function serverUrl(): string {
   return address("").replace(/\/$/, "");
 }
 
+/** What a loop asks in every episode, to have Pause and Stop on its page. */
+export const LISTENING = `if not session.wait_if_paused():
+    break`;
+
 /** Reports one episode to a session. */
 export function metricCommand(id: string): string {
   const path = `api/training/sessions/${encodeURIComponent(id)}/metrics`;
