@@ -10,11 +10,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from .conftest import OpenPage, Server
+from .conftest import OpenPage, Server, StartServer
 
 pytestmark = pytest.mark.slow
 
@@ -75,7 +76,7 @@ def running(command: list[str], folder: Path) -> Iterator[None]:
         process.wait(30)
 
 
-def follow(page: Page, server: Server) -> dict[str, object]:
+def follow(page: Page, server: Server) -> dict[str, Any]:
     """Go to the session that has come, by the panel's link; gives what the server says of it."""
     link = arrived(page).get_by_role("link")
     expect(arrived(page)).to_contain_text("Records arrive", timeout=ARRIVES_WITHIN_MS)
@@ -83,7 +84,7 @@ def follow(page: Page, server: Server) -> dict[str, object]:
     expect(page).to_have_url(re.compile(r"/sessions/[^/]+$"))
     name = page.url.rpartition("/")[2]
     expect(page.get_by_role("dialog")).to_have_count(0)
-    told: dict[str, object] = server.api.get(f"/api/training/sessions/{name}").json()
+    told: dict[str, Any] = server.api.get(f"/api/training/sessions/{name}").json()
     return told
 
 
@@ -98,7 +99,7 @@ def test_python_as_pasted_makes_a_session(
     run([sys.executable, str(script)], tmp_path)
     told = follow(page, own_server)
     assert told["status"] == "completed"
-    assert told["latest"]["current_reward"] is not None  # type: ignore[index]
+    assert told["latest"]["current_reward"] is not None
     if kind in NAMES:
         assert told["name"] == NAMES[kind]
 
@@ -126,7 +127,7 @@ def test_curl_as_pasted_makes_a_session(
     run([shell, "-ec", snippet(page, "curl")], tmp_path)
     told = follow(page, own_server)
     assert told["status"] == "completed"
-    assert told["latest"]["extra"] == {"loss/policy": 0.3}  # type: ignore[index]
+    assert told["latest"]["extra"] == {"loss/policy": 0.3}
 
 
 def test_tail_as_pasted_follows_what_a_script_writes(
@@ -219,11 +220,9 @@ def test_copying_says_what_happened_also_without_a_clipboard(
 
 
 def test_a_server_that_asks_for_a_token_says_where_it_goes(
-    start_server: object, open_page: OpenPage
+    start_server: StartServer, open_page: OpenPage
 ) -> None:
-    locked = start_server(  # type: ignore[operator]
-        {"GRANDSTAND_SECURITY__ENABLE_AUTH": "true", "JWT_SECRET_KEY": "x7" * 24}
-    )
+    locked = start_server({"GRANDSTAND_SECURITY__ENABLE_AUTH": "true", "JWT_SECRET_KEY": "x7" * 24})
     page = open_page("/add/curl", on=locked)
     expect(page.get_by_text("export GRANDSTAND_TOKEN=").locator("visible=true")).to_be_visible()
     assert 'authorization: Bearer $GRANDSTAND_TOKEN"' in snippet(page, "curl")

@@ -123,6 +123,8 @@ export interface Evaluation {
   readonly return_mean?: number;
   readonly return_se?: number;
   readonly months_mean?: number;
+  /** Steps an episode lasted; of a household they are its months. */
+  readonly length_mean?: number;
   readonly score?: number;
   readonly optimum?: number;
   readonly uniform?: number;
