@@ -40,7 +40,7 @@ def test_a_strangers_run_is_drawn_live(server: Server, open_page: OpenPage) -> N
     server.report(name, episode=31, average_reward=77.25)
     expect(figure(page, "Average reward")).to_contain_text("77.25")
     expect(card(page, "Episode return").get_by_role("img")).to_have_attribute(
-        "aria-label", "Episode return: average of 10 77.25"
+        "aria-label", "Episode return: average 77.25"
     )
 
 
@@ -150,3 +150,29 @@ def test_a_finished_model_is_scored_on_its_page(server: Server, open_page: OpenP
     score = page.get_by_test_id("score")
     expect(score).to_contain_text("Exact optimum", timeout=patience)
     expect(score.locator("header .num")).to_have_text(re.compile(r"^-?\d\.\d{3}$"))
+
+
+def test_a_strangers_run_says_what_it_is_and_how_to_steer_it(
+    server: Server, open_page: OpenPage
+) -> None:
+    name = server.open_session(
+        "told-run", tags=["course"], config={"lr": 0.5, "net": {"hidden": [64, 32]}}
+    )
+    server.report(
+        name, episode=3, step=9, current_reward=1.5, extra={"charts/episodic_return": 1.5}
+    )
+    page = open_page(f"/sessions/{name}")
+    about = page.get_by_role("region", name="About this run")
+    expect(about.get_by_role("definition")).to_contain_text(["told-run", "0.5", "64, 32"])
+    expect(about).to_contain_text("session.wait_if_paused()")
+    expect(about.get_by_role("link", name="course")).to_be_visible()
+    expect(page.get_by_role("progressbar")).to_have_count(0)  # nothing says how far it is to go
+    expect(card(page, "Episode return")).to_be_visible()
+    expect(card(page, "Charts")).to_have_count(0)  # the same number under another name
+    body = {"status": "running", "listens": ["pause", "stop"]}
+    answer = server.api.post(f"/api/training/sessions/{name}/heartbeat", json=body)
+    assert answer.status_code == 200, answer.text
+    expect(page.get_by_role("button", name="Pause")).to_be_visible()
+    expect(about.get_by_text("wait_if_paused")).to_have_count(0)
+    about.get_by_role("link", name="How a run like this is reported").click()
+    expect(page.get_by_role("dialog", name="Add a run")).to_be_visible()

@@ -85,6 +85,44 @@ def test_the_queue_is_reordered_and_left(own_server: Server, open_page: OpenPage
     expect(waiting(page)).to_have_count(2)
 
 
+def test_a_priority_is_given_on_the_page(own_server: Server, open_page: OpenPage) -> None:
+    start(own_server, "at work", pace=5)
+    for name in ("first", "second"):
+        start(own_server, name)
+    page = open_page("/train", on=own_server)
+    rows = waiting(page)
+    expect(rows).to_contain_text(["first", "second"])
+    field = page.get_by_label("Priority of second")
+    field.fill("5000")
+    field.press("Enter")
+    expect(page.get_by_role("region", name="Queue").get_by_role("alert")).to_contain_text("1000")
+    expect(field).to_have_value("0")
+    field.fill("7")
+    field.press("Enter")
+    expect(rows).to_contain_text(["second", "first"])
+    expect(field).to_have_value("7")
+    queue = own_server.api.get("/api/training/queue").json()["queue"]
+    assert [(row["session"]["name"], row["priority"]) for row in queue] == [
+        ("second", 7),
+        ("first", 0),
+    ]
+
+
+def test_on_a_phone_the_order_comes_right_behind_the_chosen_card(
+    server: Server, open_page: OpenPage
+) -> None:
+    page = open_page("/train", viewport={"width": 390, "height": 800})
+    for name in ("milano_junior", "balanced"):
+        card = scenario(page, name)
+        card.click()
+        order = page.get_by_role("region", name="Order")
+        expect(order.get_by_role("heading")).to_have_text(name)
+        above, below = card.bounding_box(), order.bounding_box()
+        assert above is not None
+        assert below is not None
+        assert 0 <= below["y"] - (above["y"] + above["height"]) <= 32
+
+
 def test_a_scenario_of_ones_own_is_written_checked_and_kept(
     own_server: Server, open_page: OpenPage
 ) -> None:

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Session } from "../src/api/types";
+import { circumstances, configured, reportedBy } from "../src/session/about";
 import { figures } from "../src/session/figures";
 import { groups } from "../src/session/grouping";
 import { secondsOf, xOf } from "../src/session/picture";
@@ -139,5 +140,44 @@ describe("a value under the pointer", () => {
     expect(exact(0.1 + 0.2)).toBe("0.3");
     expect(exact(NaN)).toBe("NaN");
     expect(exact(0.00001234)).toBe(plain(0.00001234));
+  });
+});
+
+describe("a script's own session", () => {
+  it("draws once what an integration stores under two names", () => {
+    const told = groups(["current_reward", "charts/episodic_return", "train/loss", "loss_value", "train/clip_range"]);
+    expect(told.flatMap((group) => group.lines.map((line) => line.name))).toEqual([
+      "current_reward",
+      "loss_value",
+      "train/clip_range",
+    ]);
+    expect(groups(["charts/episodic_return"])[0]?.lines[0]?.label).toBe("episodic return");
+  });
+
+  it("puts counters last and says a group once", () => {
+    const told = groups(["time/total_timesteps", "env/crashes", "current_reward"]);
+    expect(told.map((group) => group.title)).toEqual(["Episode return", "Env", "Counters"]);
+    expect(told[1]?.lines[0]?.label).toBe("crashes");
+  });
+
+  it("tells its configuration flat, and versions apart", () => {
+    const told = {
+      ...session,
+      tags: [] as readonly string[],
+      error: null,
+      config: { lr: 0.5, net: { hidden: [64, 32], bias: true }, versions: { "stable-baselines3": "2.9" } },
+    };
+    expect(configured(told)).toEqual([
+      { name: "lr", value: "0.5" },
+      { name: "net.hidden", value: "64, 32" },
+      { name: "net.bias", value: "yes" },
+    ]);
+    expect(circumstances(told)).toEqual([{ name: "stable-baselines3", value: "2.9" }]);
+    expect(reportedBy(told)).toBe("sb3");
+  });
+
+  it("says numbers of any size in few characters", () => {
+    expect(plain(1e29)).toBe("1.00e29");
+    expect(linearTicks([0, 5e28, 1e29])).toEqual(["0", "5e28", "1e29"]);
   });
 });

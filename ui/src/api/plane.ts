@@ -68,7 +68,7 @@ export async function getQueue(): Promise<readonly Waiting[]> {
   return (await ask<Queue>("api/training/queue")).queue;
 }
 
-export type Move = { readonly before: string } | { readonly after: string };
+export type Move = { readonly before: string } | { readonly after: string } | { readonly priority: number };
 
 export async function moveInQueue(id: string, move: Move): Promise<readonly Waiting[]> {
   return (await post<Queue>(`api/training/queue/${name(id)}`, move, "PATCH")).queue;

@@ -38,7 +38,8 @@ export interface Session {
   /** Environment steps, or else episodes, a second. */
   readonly speed: number | null;
   readonly tags: readonly string[];
-  readonly config?: { readonly scenario?: Scenario };
+  readonly config?: Readonly<Record<string, unknown>> & { readonly scenario?: Scenario };
+  readonly notes?: string;
   readonly latest: Metrics | null;
   readonly last_seq: number;
   readonly spectator_count: number;
@@ -122,6 +123,8 @@ export interface Evaluation {
   readonly return_mean?: number;
   readonly return_se?: number;
   readonly months_mean?: number;
+  /** Steps an episode lasted; of a household they are its months. */
+  readonly length_mean?: number;
   readonly score?: number;
   readonly optimum?: number;
   readonly uniform?: number;

@@ -26,13 +26,35 @@ export const NOT_CURVES: ReadonlySet<string> = new Set([
   "extra",
 ]);
 
+/**
+ * Others' names that the SDK's integrations also store under a documented one, with the same value:
+ * where both are there, one is shown.
+ */
+const TWINS: Readonly<Record<string, string>> = {
+  "charts/episodic_return": "current_reward",
+  "charts/episodic_length": "episode_length",
+  "charts/learning_rate": "learning_rate",
+  "train/learning_rate": "learning_rate",
+  "train/loss": "loss_value",
+  "rollout/ep_rew_mean": "average_reward",
+  "rollout/ep_len_mean": "average_length",
+  "rollout/exploration_rate": "epsilon",
+  "time/fps": "actions_per_second",
+};
+
+/** Whether the same numbers stand among `all` under another name. */
+export function twin(name: string, all: { has(name: string): boolean }): boolean {
+  const other = TWINS[name];
+  return other !== undefined && all.has(other);
+}
+
 const KNOWN: Readonly<Record<string, Known>> = {
-  average_reward: { label: "average of 10", hue: 1 },
-  avg_reward: { label: "average of 10", hue: 1 },
+  average_reward: { label: "average", hue: 1 },
+  avg_reward: { label: "average", hue: 1 },
   best_reward: { label: "best", hue: 3, exact: true },
   current_reward: { label: "each episode", hue: 1 },
   episode_length: { label: "episode length", hue: 3 },
-  avg_duration: { label: "average of 10", unit: "months", hue: 3 },
+  avg_duration: { label: "average", unit: "months", hue: 3 },
   avg_cash: { label: "cash", unit: "euro", hue: 5 },
   avg_invested: { label: "invested", unit: "euro", hue: 1 },
   cash: { label: "cash", unit: "euro", hue: 5 },
@@ -49,6 +71,8 @@ const KNOWN: Readonly<Record<string, Known>> = {
   entropy: { label: "entropy", hue: 7 },
   epsilon: { label: "epsilon", hue: 7, exact: true },
   actions_per_second: { label: "actions", unit: "rate", hue: 8 },
+  SPS: { label: "steps", unit: "rate", hue: 8 },
+  clipfrac: { label: "clip fraction", hue: 5 },
   frames_per_second: { label: "frames", unit: "rate", hue: 2 },
   steps_per_second: { label: "steps", unit: "rate", hue: 8 },
   memory_usage_mb: { label: "memory", unit: "megabyte", hue: 5 },
@@ -85,7 +109,8 @@ export function prefix(name: string): string {
   return cut < 0 ? "" : name.slice(0, cut);
 }
 
-function words(name: string): string {
+/** A name in words: `n_updates` → `n updates`. */
+export function words(name: string): string {
   return name.replaceAll(/[_.]+/g, " ").trim();
 }
 

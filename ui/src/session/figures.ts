@@ -3,7 +3,7 @@
 import type { Metrics, Scenario, Session } from "../api/types";
 import { numberFrom } from "../live";
 import { plain, short, whole } from "../words/numbers";
-import { about, NOT_CURVES, title, type Unit } from "./catalogue";
+import { about, NOT_CURVES, title, twin, type Unit } from "./catalogue";
 
 export interface Figure {
   readonly label: string;
@@ -117,7 +117,7 @@ export function figures(
   const taken = [
     ...WISHED.filter((name) => numbers.has(name) && !spare.includes(name)),
     ...[...numbers.keys()].filter(
-      (name) => !WISHED.includes(name) && !NOT_CURVES.has(name) && !name.includes("per_second"),
+      (name) => !WISHED.includes(name) && !NOT_CURVES.has(name) && !twin(name, numbers) && !name.includes("per_second"),
     ),
     ...spare.filter((name) => numbers.has(name)),
   ].slice(0, wanted);

@@ -1,6 +1,6 @@
 /** Which curves share a card: by meaning for the names we know, by prefix for the rest. */
 
-import { about, leaf, level, NOT_CURVES, prefix, title, type Unit } from "./catalogue";
+import { about, leaf, level, NOT_CURVES, prefix, title, twin, words, type Unit } from "./catalogue";
 
 export interface Line {
   readonly name: string;
@@ -41,7 +41,7 @@ const RULES: readonly Rule[] = [
     takes: ["avg_invested", "avg_cash", "portfolio", "wealth", "cash"],
   },
   { id: "plan", title: "Stability and goal adherence", takes: ["stability", "goal_adherence"] },
-  { id: "length", title: "Episode length", takes: ["episode_length"] },
+  { id: "length", title: "Episode length", takes: ["episode_length", "average_length"] },
   { id: "loss", title: "Losses", takes: [/^(.*_)?loss(_value)?$/, /^td_error$/] },
   {
     id: "schedule",
@@ -50,11 +50,17 @@ const RULES: readonly Rule[] = [
     right: /^(entropy|epsilon|temperature)$/,
   },
   { id: "kl", title: "KL divergence", takes: [/^(approx_)?kl(_divergence)?$/] },
-  { id: "clip", title: "Clip fraction", takes: [/^clip_frac(tion)?$/] },
+  { id: "clip", title: "Clip fraction", takes: [/^clip_?frac(tion)?$/] },
   { id: "explained", title: "Explained variance", takes: [/^explained_var(iance)?$/] },
   { id: "gradient", title: "Gradient norm", takes: [/(^|_)grad(ient)?(_norm)?(s)?($|_)/] },
-  { id: "speed", title: "Speed", takes: [/^(actions|frames|steps|episodes)_per_second$/] },
+  { id: "speed", title: "Speed", takes: [/^(actions|frames|steps|episodes)_per_second$/, /^(SPS|fps)$/] },
   { id: "memory", title: "Memory", takes: ["memory_usage_mb"] },
+  {
+    id: "counters",
+    title: "Counters",
+    takes: [/^(total_timesteps|n_updates|iterations|time_elapsed|global_step)$/],
+    aside: true,
+  },
   {
     id: "machine",
     title: "System",
@@ -82,7 +88,7 @@ function takes(rule: Rule, name: string): number {
   return at;
 }
 
-function lines(names: readonly string[], all: ReadonlySet<string>, right?: RegExp): Line[] {
+function lines(names: readonly string[], all: ReadonlySet<string>, right?: RegExp, within = false): Line[] {
   const used = new Set<number>();
   // Where only the level differs, the title says the rest.
   const oneLeaf = names.length > 1 && new Set(names.map(leaf)).size === 1;
@@ -98,7 +104,7 @@ function lines(names: readonly string[], all: ReadonlySet<string>, right?: RegEx
     if (name === "avg_duration" && all.has("episode_length")) backdrop = "episode_length";
     return {
       name,
-      label: oneLeaf ? level(prefix(name)) : known.label,
+      label: (oneLeaf && level(prefix(name))) || (within ? words(leaf(name)) : known.label),
       unit: known.unit,
       exact: known.exact,
       hue,
@@ -118,7 +124,7 @@ function scheduleTitle(names: readonly string[]): string {
 /** All cards of a session, the most telling first. Every curve is on exactly one card. */
 export function groups(names: readonly string[]): Group[] {
   const all = new Set(names.filter((name) => !NOT_CURVES.has(name)));
-  const left = new Set(all);
+  const left = new Set([...all].filter((name) => !twin(name, all)));
   // Behind the averages, not beside them.
   if (all.has("average_reward")) {
     left.delete("current_reward");
@@ -126,13 +132,13 @@ export function groups(names: readonly string[]): Group[] {
   }
   if (all.has("avg_duration")) left.delete("episode_length");
   const found: Group[] = [];
-  const add = (id: string, name: string, members: readonly string[], right?: RegExp): void => {
+  const add = (id: string, name: string, members: readonly string[], right?: RegExp, within = false): void => {
     for (let i = 0; i < members.length; i += LINES_A_CARD) {
       const part = members.slice(i, i + LINES_A_CARD);
       found.push({
         id: i === 0 ? id : `${id}-${i / LINES_A_CARD + 1}`,
         title: name,
-        lines: lines(part, all, right),
+        lines: lines(part, all, right, within),
       });
     }
   };
@@ -166,7 +172,8 @@ export function groups(names: readonly string[]): Group[] {
     add(name, title(name), [name]);
   }
   for (const p of prefixes) {
-    add(`group/${p}`, title(p), rest.filter((n) => prefix(n) === p));
+    // The title says the group, so the lines need not.
+    add(`group/${p}`, title(p), rest.filter((n) => prefix(n) === p), undefined, true);
   }
   for (const place of aside) place();
   return found;

@@ -54,10 +54,11 @@ export function eventFrom(message: Envelope): Happening | null {
   switch (data.event) {
     case "status": {
       const status = said(data.status);
+      const reason = said(data.stop_reason ?? data.reason);
       return {
         ...base,
         what: STATUS_WORDS[status] ?? status,
-        more: [episode(data), said(data.stop_reason ?? data.reason)].filter(Boolean).join(", "),
+        more: [episode(data), reason === status ? "" : reason].filter(Boolean).join(", "),
         grave: status === "failed" || status === "lost",
       };
     }
@@ -104,9 +105,20 @@ export function eventFrom(message: Envelope): Happening | null {
       return {
         ...base,
         what: data.event.charAt(0).toUpperCase() + data.event.slice(1).replaceAll("_", " "),
-        more: said(data.message) || episode(data),
+        more: said(data.message) || facts(data),
       };
   }
+}
+
+/** What a script tells of an event of its own: its numbers and words by name. */
+function facts(data: Readonly<Record<string, unknown>>): string {
+  const found = Object.entries(data)
+    .filter(([name]) => !["event", "timestamp", "type", "session_id", "seq", "episode"].includes(name))
+    .map(([name, value]) => {
+      const text = typeof value === "boolean" ? (value ? "yes" : "no") : said(value);
+      return text && `${name.replaceAll("_", " ")} ${text}`;
+    });
+  return [episode(data), ...found].filter(Boolean).slice(0, 8).join(", ");
 }
 
 function listed(verbs: unknown): string {

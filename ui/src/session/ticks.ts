@@ -15,6 +15,7 @@ export function linearTicks(splits: readonly number[]): string[] {
     const scaled = (step / unit) * 10 ** digits;
     return Math.abs(scaled - Math.round(scaled)) < 1e-6 * scaled;
   };
+  if (largest >= 1e13) return splits.map(short);
   const digits = [0, 1, 2, 3, 4].find(whole);
   if (digits === undefined) return splits.map(short);
   return splits.map((value) => {

@@ -1,7 +1,10 @@
 /** Addresses: a handful of pages, the browser's own history, below wherever the page is mounted. */
 
+import { KINDS, type Kind } from "../words/recipes";
+
 export type Place =
-  | { readonly page: "sessions" }
+  /** `add`: over it stands how a run is reported from what one trains with. */
+  | { readonly page: "sessions"; readonly add?: Kind }
   | { readonly page: "session"; readonly id: string }
   | { readonly page: "train" }
   | { readonly page: "models" }
@@ -17,6 +20,10 @@ function read(): Place {
   const parts = inside.split("/").filter(Boolean);
   if (parts.length === 0 || (parts.length === 1 && parts[0] === "sessions")) {
     return { page: "sessions" };
+  }
+  if (parts[0] === "add" && parts.length <= 2) {
+    const add = KINDS.find((kind) => kind === (parts[1] ?? KINDS[0]));
+    if (add !== undefined) return { page: "sessions", add };
   }
   if (parts.length === 1 && (parts[0] === "train" || parts[0] === "models")) {
     return { page: parts[0] };
@@ -38,12 +45,18 @@ function read(): Place {
 /** The address of the sessions page. */
 export const sessionsHref = base;
 
+function laysOver(before: Place, now: Place): boolean {
+  return before.page === "sessions" && now.page === "sessions" && now.add !== undefined;
+}
+
 class Router {
   place = $state.raw<Place>(read());
   /** What follows the question mark, with it; empty where nothing does. */
   search = $state(location.search);
   /** The sessions page as it was last looked at, filters and all. */
   listHref = $state(sessionsHref);
+  /** What lies over the list was opened from it. */
+  #over = false;
 
   constructor() {
     this.#take();
@@ -73,8 +86,17 @@ class Router {
       history.replaceState({ scroll: scrollY }, "");
       history.pushState(null, "", href);
     }
+    const before = this.place;
     this.#take();
-    scrollTo(0, 0);
+    this.#over = laysOver(before, this.place);
+    if (!this.#over) scrollTo(0, 0);
+  }
+
+  /** Leaves what lies over the list: a step back where it was opened from there. */
+  uncover(): void {
+    if (this.#over) history.back();
+    else this.rename(sessionsHref + this.search);
+    this.#over = false;
   }
 
   /** Changes what follows the question mark; `replace` leaves no step back to what was there. */
@@ -86,10 +108,16 @@ class Router {
     scrollTo(0, 0);
   }
 
+  /** Another address for what is shown already: no step back, no scrolling. */
+  rename(href: string): void {
+    history.replaceState(history.state, "", href);
+    this.#take();
+  }
+
   #take(): void {
     this.place = read();
     this.search = location.search;
-    if (this.place.page === "sessions") this.listHref = location.pathname + location.search;
+    if (this.place.page === "sessions" && this.place.add === undefined) this.listHref = location.pathname + location.search;
   }
 }
 
@@ -98,6 +126,11 @@ export const router = new Router();
 /** The address of one session's page. */
 export function sessionHref(id: string): string {
   return `${base}sessions/${encodeURIComponent(id)}`;
+}
+
+/** The address of how to report from what one trains with, over the list. */
+export function addHref(kind: Kind = KINDS[0]): string {
+  return kind === KINDS[0] ? `${base}add` : `${base}add/${kind}`;
 }
 
 /** The address of the page where trainings are started. */

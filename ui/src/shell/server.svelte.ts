@@ -10,6 +10,8 @@ const KEEN_MS = 3_000;
 class ServerState {
   setup = $state.raw<Setup | null>(null);
   version = $state("");
+  /** It wants a token of whoever asks anything. */
+  asksToken = $state(false);
   reachable = $state<boolean | null>(null);
   /** The live connection of the page in view, null where it has none. */
   link = $state.raw<Link | null>(null);
@@ -33,11 +35,13 @@ class ServerState {
     try {
       const said = await serverStatus();
       this.reachable = true;
+      this.asksToken = false;
       this.setup = said.setup ?? null;
       this.version = said.version ?? "";
     } catch (problem) {
       if (!(problem instanceof ApiError)) throw problem;
       this.reachable = problem.status !== 0;
+      if (problem.status !== 0) this.asksToken = problem.status === 401;
     }
     const calm = this.reachable === true && (this.setup?.state ?? "ready") === "ready";
     this.#timer = setTimeout(() => void this.look(), calm ? CALM_MS : KEEN_MS);

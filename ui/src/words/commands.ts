@@ -2,44 +2,20 @@
 
 import { address } from "../api/server";
 
-function post(path: string, body: Readonly<Record<string, unknown>>): string {
-  return `curl -X POST ${address(path)} \\
-  -H 'content-type: application/json' \\
-  -d '${JSON.stringify(body)}'`;
+/** This server's address as scripts are told it: no slash at the end. */
+export function serverUrl(): string {
+  return address("").replace(/\/$/, "");
 }
 
-/** Starts a training of a scenario. */
-export function startCommand(scenario: string): string {
-  return post("api/training/start", { scenario_name: scenario });
-}
-
-/** Opens a session for a loop of one's own. */
-export function createCommand(id: string): string {
-  return post("api/training/sessions", { training_session_id: id, algorithm: "DQN" });
-}
+/** What a loop asks in every episode, to have Pause and Stop on its page. */
+export const LISTENING = `if not session.wait_if_paused():
+    break`;
 
 /** Reports one episode to a session. */
 export function metricCommand(id: string): string {
-  return post(`api/training/sessions/${encodeURIComponent(id)}/metrics`, {
-    episode: 1,
-    current_reward: 12.5,
-  });
-}
-
-/** The same from Python. */
-export function pythonLoop(id: string): string {
-  return `import grandstand
-
-session = grandstand.open_session(
-    "${id}",
-    algorithm="DQN",
-    total_episodes=1000,
-    url="${address("").replace(/\/$/, "")}",
-)
-for episode in range(1, 1001):
-    session.log({
-        "episode": episode,
-        "current_reward": play(),
-    })
-session.finish()`;
+  const path = `api/training/sessions/${encodeURIComponent(id)}/metrics`;
+  const body = JSON.stringify({ episode: 1, current_reward: 12.5 });
+  return `curl -X POST ${address(path)} \\
+  -H 'content-type: application/json' \\
+  -d '${body}'`;
 }

@@ -17,6 +17,7 @@ export function plain(value: number, digits?: number): string {
   const size = Math.abs(value);
   if (digits !== undefined) return sign + grouped(size.toFixed(digits));
   if (size === 0) return "0";
+  if (size >= 1e13) return sign + size.toExponential(2).replace("e+", "e");
   if (size >= 1e9) return `${sign}${(size / 1e9).toFixed(2)}${SPACE}G`;
   if (size >= 1e6) return `${sign}${(size / 1e6).toFixed(2)}${SPACE}M`;
   if (Number.isInteger(value)) return sign + grouped(size.toFixed(0));
@@ -45,6 +46,7 @@ export function short(value: number): string {
   const size = Math.abs(value);
   const sign = value < 0 ? "−" : "";
   const trimmed = (n: number): string => (n < 100 ? n.toFixed(1).replace(/\.0$/, "") : n.toFixed(0));
+  if (size >= 1e13) return sign + size.toExponential(1).replace("e+", "e").replace(".0e", "e");
   if (size >= 1e9) return `${sign}${trimmed(size / 1e9)}G`;
   if (size >= 1e6) return `${sign}${trimmed(size / 1e6)}M`;
   if (size >= 1e4) return `${sign}${trimmed(size / 1e3)}k`;
