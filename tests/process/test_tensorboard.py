@@ -50,6 +50,12 @@ def tail(server: Server, logs: Path, *more: str) -> subprocess.Popen[str]:
     )
 
 
+def end(follower: subprocess.Popen[str]) -> None:
+    """Leave nothing of it, whatever it was doing."""
+    follower.kill()
+    follower.communicate()
+
+
 def stored(server: Server, session_id: str) -> list[dict[str, Any]]:
     answer = server.api.get(f"{SESSIONS}/{session_id}/export", params={"format": "ndjson"})
     if answer.status_code == 404:
@@ -103,8 +109,7 @@ def test_a_run_is_followed_live_and_a_second_follower_stores_nothing_twice(
             output, _ = follower.communicate(timeout=60)
             assert follower.returncode == 0, output
         finally:
-            follower.kill()
-            follower.communicate()
+            end(follower)
     log.close()
     assert returns(stored(own_server, name)) == expected
     session = own_server.get(f"{SESSIONS}/{name}")
