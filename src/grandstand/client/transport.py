@@ -25,8 +25,8 @@ CONNECT_SECONDS = 5.0
 JSON = "application/json"
 KEEP_ALIVE_SECONDS = 4.0
 """A connection idle for longer may have been closed by the server (most wait 5 s): open anew."""
-PROXIES_SAY = frozenset({413, 429})
-"""What a proxy may say of a request in the server's place and in its sense, as all from 500 on."""
+PROXIES_SAY = frozenset({408, 413, 429, 500, 502, 503, 504, 507, 520, 521, 522, 523, 524})
+"""What a proxy may say of a request in the server's place, and in its sense."""
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -73,7 +73,7 @@ class Reply(msgspec.Struct, frozen=True):
             body = None
         if isinstance(body, dict) and isinstance(body.get("error"), str):
             error = from_body(self.status, body)
-        elif self.status in PROXIES_SAY or self.status >= 500:
+        elif self.status in PROXIES_SAY:
             error = from_body(self.status, {})
         else:
             error = not_ours(self.url, f"it answers {self._words()}")

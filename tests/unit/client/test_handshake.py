@@ -91,10 +91,11 @@ def server_of(wire: str) -> Page:
         (204, {}, b""),
         (404, {"Content-Type": "application/json"}, b'{"detail": "Not Found"}'),
         (405, {"Allow": "GET"}, b""),
+        (501, {"Content-Type": "text/html"}, b"<h1>unsupported method</h1>"),
         (301, {"Location": "https://grandstand.example/"}, b""),
         (403, {"Content-Type": "text/plain"}, b"sign in"),
     ],
-    ids=["404", "html", "other json", "list", "empty", "other api", "405", "moved", "proxy"],
+    ids=["404", "html", "other json", "list", "empty", "other api", "405", "501", "moved", "proxy"],
 )
 def test_what_is_no_grandstand_server_is_called_so(stranger: Stranger, page: Page) -> None:
     stranger.page = page

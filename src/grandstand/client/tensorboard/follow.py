@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from grandstand.client.client import Client
+from grandstand.client.handshake import NOT_OURS
 from grandstand.client.session import Session
 from grandstand.client.tensorboard.events import Entry, EventFile
 from grandstand.client.tensorboard.groups import ALSO, Gatherer, Group, Stored
@@ -253,6 +254,11 @@ class Follower:
         """Look again and again, and complete the runs that seem to be over. Never returns.
 
         While no server answers for a run that is new it waits for one.
+
+        Raises:
+            Unavailable: something else than a Grandstand server answers, and did from the start.
+            GrandstandError: the server refuses a session.
+            OSError: a file cannot be read.
         """
         away = False
         while True:
@@ -260,6 +266,8 @@ class Follower:
                 self.look()
                 away = False
             except Unavailable as error:
+                if error.code == NOT_OURS and not any(run.session for run in self.runs.values()):
+                    raise
                 if not away:
                     log.warning("%s; waiting for it", error.message)
                 away = True
