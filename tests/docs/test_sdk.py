@@ -1,4 +1,4 @@
-"""The examples of docs/sdk.md, webhooks aside, and of the stand-ins run as they are written."""
+"""The examples of docs/sdk.md, webhooks aside, of the stand-ins and of watching run as written."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+import grandstand
+
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
@@ -20,7 +22,7 @@ def blocks(page: str, after: str = "") -> list[str]:
     return re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
-def run(code: str, at: str, folder: Path) -> None:
+def run(code: str, at: str, folder: Path) -> str:
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
         env={**os.environ, "GRANDSTAND_URL": at, "GRANDSTAND_SPOOL": str(folder / "spool")},
@@ -31,6 +33,7 @@ def run(code: str, at: str, folder: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 @pytest.mark.slow
@@ -54,3 +57,17 @@ def test_the_stand_ins_run(url: str, tmp_path: Path) -> None:
     (logged,) = httpx.get(f"{sessions}?tag=cartpole&status=all").json()["sessions"]
     assert (logged["status"], logged["current_episode"]) == ("completed", 100)
     assert logged["latest"]["extra"]["loss/policy"] == 0.5
+
+
+@pytest.mark.slow
+def test_watching_and_reading_back_run(url: str, tmp_path: Path) -> None:
+    with grandstand.open_session("cartpole_1", algorithm="PPO", url=url) as session:
+        for episode in range(1, 101):
+            session.log({"current_reward": 2.0, "loss_value": 0.5 / episode}, episode=episode)
+    last = httpx.get(f"{url}/api/training/sessions/cartpole_1").json()["last_seq"]
+    said = run("\n".join(blocks("integrations.md", "## Watch and read back")), url, tmp_path)
+    *watched, mean = said.splitlines()
+    assert [int(line.split()[0]) for line in watched if line[0].isdecimal()] == [
+        *range(1, last + 1)
+    ]
+    assert float(mean) == 2.0

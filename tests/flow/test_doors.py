@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+import grandstand
+from grandstand.model.wire import OURS, wires_of
+
 SESSIONS = "/api/training/sessions"
 START = "/api/training/start"
 JSON = {"Content-Type": "application/json"}
@@ -26,6 +29,13 @@ def refused(answer: Any, status: int, code: str) -> Any:
     for inside in ("Traceback", "sqlalchemy", ".py", 'File "', str(Path.cwd())):
         assert inside not in answer.text
     return told
+
+
+async def test_answers_tell_version_and_wire(house: Any) -> None:
+    opened = await house.http.post(SESSIONS, json={"algorithm": "PPO"})
+    for answer in (opened, await house.http.get("/health"), await house.http.get("/api/nothing")):
+        assert wires_of(answer.headers["grandstand-wire"]) == OURS
+        assert answer.headers["grandstand-version"] == grandstand.__version__
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ import msgspec
 from grandstand.client.address import Address, Mode
 from grandstand.client.buffer import DEFAULT_LIMIT
 from grandstand.client.encoding import listed
-from grandstand.client.in_process import AppThread, ASGIApp, AsgiTransport
+from grandstand.client.handshake import NOT_OURS, not_ours
+from grandstand.client.in_process import HERE, AppThread, ASGIApp, AsgiTransport
 from grandstand.client.info import SessionInfo, SessionPage
 from grandstand.client.leaving import watch_over
 from grandstand.client.session import Session
@@ -145,6 +146,8 @@ class Client:
             Conflict: the id is taken and `resume` is not set.
             ValidationFailed: a value the server refuses, by name.
             Unauthenticated, Forbidden: it wants a (better) token.
+            Unavailable: something else than a Grandstand server answers there.
+            GrandstandError: the server speaks another wire (code ``wire_mismatch``).
         """
         own_id = training_session_id or new_id()
         if self.mode is Mode.DISABLED:
@@ -168,8 +171,10 @@ class Client:
         else:
             try:
                 self._take_over(session_id, body)
-                session_id = self.request("POST", "/api/training/sessions", body)["session_id"]
+                session_id = self._open(body)
             except Unavailable as error:
+                if error.code == NOT_OURS:
+                    raise
                 log.warning("%s; the session starts without it, records are kept", error.message)
                 opening = again(body, error)
         session = Session(
@@ -187,6 +192,13 @@ class Client:
         if self._post is not None:
             _opened[os.getpid(), self._post[0], session_id] = session
         return session
+
+    def _open(self, body: dict[str, Any]) -> str:
+        """Have the server make the session; its id."""
+        answer = self.request("POST", "/api/training/sessions", body)
+        if not isinstance(answer, dict) or not isinstance(answer.get("session_id"), str):
+            raise not_ours(self.url or HERE, "its answer tells of no session")
+        return str(answer["session_id"])
 
     def _take_over(self, session_id: str, body: dict[str, Any]) -> None:
         """Where this very process opened the session before, have that object give way, and go on

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import Any, TypeAlias
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from typing import Any, Final, TypeAlias
 from urllib.parse import unquote
 
-from grandstand.client.transport import JSON, TIMEOUT_SECONDS, Reply, seconds_of, unreachable
+from grandstand.client.handshake import USER_AGENT
+from grandstand.client.transport import JSON, TIMEOUT_SECONDS, Reply, unreachable
 from grandstand.errors import GrandstandError, Unavailable
 
 ASGIApp: TypeAlias = Callable[
@@ -19,6 +20,20 @@ ASGIApp: TypeAlias = Callable[
     ],
     Awaitable[None],
 ]
+
+HERE: Final = "the server in this process"
+
+
+class Told:
+    """The headers of an answer."""
+
+    def __init__(self, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
+        self._headers = {name.lower(): value for name, value in headers}
+
+    def get(self, name: str, /) -> str | None:
+        """The value of a header, or None."""
+        value = self._headers.get(name.lower().encode())
+        return value.decode("latin-1") if value is not None else None
 
 
 class AsgiTransport:
@@ -59,7 +74,7 @@ class AsgiTransport:
                 detail="In async code use grandstand.connect_async and await it.",
             )
         if self._loop.is_closed():
-            raise unreachable("the server in this process", "its event loop has ended")
+            raise unreachable(HERE, "its event loop has ended")
         future = asyncio.run_coroutine_threadsafe(
             self._ask(method, path, body, media_type), self._loop
         )
@@ -67,9 +82,7 @@ class AsgiTransport:
             return future.result(timeout)
         except TimeoutError:
             future.cancel()
-            raise unreachable(
-                "the server in this process", f"no answer within {timeout:g} s"
-            ) from None
+            raise unreachable(HERE, f"no answer within {timeout:g} s") from None
 
     async def _ask(self, method: str, path: str, body: bytes | None, media_type: str) -> Reply:
         path, _, query = path.partition("?")
@@ -78,6 +91,7 @@ class AsgiTransport:
             (b"host", b"127.0.0.1"),
             (b"content-type", media_type.encode()),
             (b"content-length", str(len(content)).encode()),
+            (b"user-agent", USER_AGENT.encode()),
         ]
         if self._token:
             headers.append((b"authorization", f"Bearer {self._token}".encode()))
@@ -98,7 +112,8 @@ class AsgiTransport:
         }
         asked = False
         answered = asyncio.Event()
-        status, retry_after = 500, None
+        status = 500
+        told = Told()
         parts: list[bytes] = []
 
         async def receive() -> MutableMapping[str, Any]:
@@ -110,19 +125,17 @@ class AsgiTransport:
             return {"type": "http.request", "body": content, "more_body": False}
 
         async def send(message: MutableMapping[str, Any]) -> None:
-            nonlocal status, retry_after
+            nonlocal status, told
             if message["type"] == "http.response.start":
                 status = message["status"]
-                named = dict(message.get("headers") or ())
-                retry_after = named.get(b"retry-after")
+                told = Told(message.get("headers") or ())
             elif message["type"] == "http.response.body":
                 parts.append(bytes(message.get("body") or b""))
                 if not message.get("more_body"):
                     answered.set()
 
         await self._app(scope, receive, send)
-        told = retry_after.decode() if retry_after is not None else None
-        return Reply(status, b"".join(parts), seconds_of(told))
+        return Reply(status, b"".join(parts), told, HERE)
 
     def twin(self) -> AsgiTransport:
         """See `Transport.twin`."""

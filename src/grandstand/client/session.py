@@ -714,6 +714,7 @@ class Session:
             body,
             repeatable=True,
             timeout=more.get("wait_seconds", 0.0) + TIMEOUT_SECONDS,
+            met=True,
         )
         self._told |= listens
         if isinstance(answer, dict) and isinstance(answer.get("wanted"), str):

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from grandstand.client.handshake import USER_AGENT, Headers, greet, not_ours
 from grandstand.errors import GrandstandError, Unavailable, from_body
 
 if TYPE_CHECKING:
@@ -24,17 +25,31 @@ CONNECT_SECONDS = 5.0
 JSON = "application/json"
 KEEP_ALIVE_SECONDS = 4.0
 """A connection idle for longer may have been closed by the server (most wait 5 s): open anew."""
+PROXIES_SAY = frozenset({408, 413, 429, 500, 502, 503, 504, 507, 520, 521, 522, 523, 524})
+"""What a proxy may say of a request in the server's place, and in its sense."""
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """An answer: its status, its body and the seconds it asks to wait, if it does."""
+    """An answer.
+
+    Attributes:
+        status: of HTTP.
+        headers: what is asked of them: `get`.
+        url: of the server, for messages.
+    """
 
     status: int
     body: bytes
-    retry_after_seconds: float | None = None
+    headers: Headers
+    url: str
+
+    @property
+    def retry_after_seconds(self) -> float | None:
+        """The seconds it asks to wait, if it does."""
+        return seconds_of(self.headers.get("Retry-After"))
 
     def json(self) -> Any:
         """The decoded body; None for an empty one.
@@ -47,21 +62,29 @@ class Reply(msgspec.Struct, frozen=True):
         try:
             return _decode(self.body)
         except (msgspec.DecodeError, UnicodeDecodeError):
-            raise Unavailable(
-                "the answer is not JSON; is this address a Grandstand server?",
-                code="not_our_server",
-                detail="Check GRANDSTAND_URL, and whether a proxy answers in its place.",
-            ) from None
+            raise not_ours(self.url, f"it answers {self._words()}") from None
 
     def error(self) -> GrandstandError:
-        """The failure this answer stands for, as the class the server raised."""
+        """The failure this answer stands for, as the class the server raised; `Unavailable` (code
+        ``not_our_server``) where it is no answer of our server."""
         try:
-            body = _decode(self.body) if self.body else {}
+            body = _decode(self.body) if self.body else None
         except (msgspec.DecodeError, UnicodeDecodeError):
-            body = {}
-        error = from_body(self.status, body if isinstance(body, dict) else {})
+            body = None
+        if isinstance(body, dict) and isinstance(body.get("error"), str):
+            error = from_body(self.status, body)
+        elif self.status in PROXIES_SAY:
+            error = from_body(self.status, {})
+        else:
+            error = not_ours(self.url, f"it answers {self._words()}")
         error.retry_after_seconds = self.retry_after_seconds
         return error
+
+    def _words(self) -> str:
+        if 300 <= self.status < 400 and (place := self.headers.get("Location")):
+            return f"{self.status} and sends us to {place}"
+        kind = (self.headers.get("Content-Type") or "").partition(";")[0]
+        return f"{self.status} with {kind}" if kind else str(self.status)
 
 
 class Transport(Protocol):
@@ -106,16 +129,23 @@ def call(
     *,
     timeout: float = TIMEOUT_SECONDS,
     repeatable: bool = False,
+    met: bool = False,
 ) -> Any:
     """A request with a JSON body, and the decoded answer.
 
+    Args:
+        met: do not look at which wire the server speaks: a session is open, and may go on.
+
     Raises:
-        GrandstandError: what the server refused with, or `Unavailable` where none answers.
+        GrandstandError: what the server refused with, `Unavailable` where none answers, or that
+            it speaks another wire.
     """
     body = None if json is None else _encode(json)
     reply = transport.request(method, path, body, timeout=timeout, repeatable=repeatable)
-    if reply.status >= 400:
+    if reply.status >= 300:
         raise reply.error()
+    if not met:
+        greet(reply.headers)
     return reply.json()
 
 
@@ -160,7 +190,7 @@ class HttpTransport:
         self._host = parts.hostname or "127.0.0.1"
         self._port = parts.port
         self._prefix = parts.path.rstrip("/")
-        self._headers = {"Content-Type": JSON, "Accept": JSON}
+        self._headers = {"Content-Type": JSON, "Accept": JSON, "User-Agent": USER_AGENT}
         if token:
             self._headers["Authorization"] = f"Bearer {token}"
         self._used_at = 0.0
@@ -216,7 +246,7 @@ class HttpTransport:
             self._used_at = time.monotonic()
             if answer.will_close:
                 self._drop()
-            return Reply(answer.status, content, seconds_of(answer.headers.get("Retry-After")))
+            return Reply(answer.status, content, answer.headers, self._url)
         raise AssertionError("unreachable")
 
     def _connect(self, http_client: Any) -> tuple[http.client.HTTPConnection, bool]:

@@ -18,6 +18,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
+from grandstand.client.handshake import NOT_OURS, USER_AGENT
 from grandstand.client.transport import unreachable
 from grandstand.clock import Clock, SystemClock
 from grandstand.errors import GrandstandError, Unavailable, ValidationFailed, tree
@@ -213,7 +214,7 @@ class Feed:
             if isinstance(error, InvalidStatus):
                 raise Unavailable(
                     f"{url} answers {error.response.status_code} where the socket should be",
-                    code="not_our_server",
+                    code=NOT_OURS,
                     detail="Check the address, and whether a proxy lets WebSockets through.",
                 ) from error
             raise unreachable(url, str(error) or type(error).__name__) from error
@@ -301,6 +302,7 @@ def _options(post: Post) -> dict[str, Any]:
     headers = {"Authorization": f"Bearer {post.token}"} if post.token else {}
     return {
         "additional_headers": headers,
+        "user_agent_header": USER_AGENT,
         "compression": None,
         "max_size": None,
         "open_timeout": OPEN_SECONDS,

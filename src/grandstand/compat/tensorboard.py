@@ -3,7 +3,7 @@
     from grandstand.compat.tensorboard import SummaryWriter  # was: torch.utils.tensorboard
 
 Scalars become curves under their tags. Where a tag is what this field calls an episode's return or
-length (`client/tensorboard/follow.ALSO`), the documented field is told too, and returns are counted
+length (`client/tensorboard/groups.ALSO`), the documented field is told too, and returns are counted
 as episodes, as `grandstand tail` does with event files. Texts, histograms and images are the
 session's own.
 """
@@ -20,7 +20,8 @@ from typing import Any, Self
 from grandstand.client.client import open_session
 from grandstand.client.media import DEFAULT_BINS, array_of
 from grandstand.client.session import Session
-from grandstand.client.tensorboard.follow import ALSO, EPISODE, HYPERPARAMETERS, hyperparameters
+from grandstand.client.tensorboard.follow import EPISODE, HYPERPARAMETERS, hyperparameters
+from grandstand.client.tensorboard.groups import ALSO
 from grandstand.compat.saying import say_once
 from grandstand.model.media import MAX_BINS
 

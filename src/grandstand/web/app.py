@@ -9,10 +9,11 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.middleware.cors import CORSMiddleware
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import grandstand
 from grandstand.assembly import Assembly
+from grandstand.model.wire import OURS, VERSION_HEADER, WIRE_HEADER
 from grandstand.web import errors, frames, reports
 from grandstand.web.answers import components
 from grandstand.web.auth import Authority, Guard
@@ -99,7 +100,26 @@ def make_app(
         allow_headers=["Authorization", "Content-Type"],
         max_age=600,
     )
-    return reports.ShortWay(whole, taker, authority, guard, root_path)
+    return reports.ShortWay(_introduced(whole), taker, authority, guard, root_path)
+
+
+def _introduced(app: ASGIApp) -> ASGIApp:
+    """`app`, whose answers tell this server's version and wire. Reports on the short way are
+    answered without: who reports has opened a session before."""
+    told = [
+        (VERSION_HEADER.lower().encode(), grandstand.__version__.encode()),
+        (WIRE_HEADER.lower().encode(), str(OURS).encode()),
+    ]
+
+    async def introduced(scope: Scope, receive: Receive, send: Send) -> None:
+        async def tell(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message.get("headers", ()), *told]}
+            await send(message)
+
+        await app(scope, receive, tell if scope["type"] == "http" else send)
+
+    return introduced
 
 
 def _below(root_path: str, app: ASGIApp) -> ASGIApp:

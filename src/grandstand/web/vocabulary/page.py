@@ -16,6 +16,7 @@ from starlette.types import Message
 from grandstand.assembly import build
 from grandstand.errors import GrandstandError, tree
 from grandstand.model.telemetry import STATUS
+from grandstand.model.wire import WIRE
 from grandstand.settings import load_settings
 from grandstand.web.app import make_app
 from grandstand.web.vocabulary.http import CALLS, Call
@@ -44,6 +45,7 @@ def page(openapi: dict[str, Any]) -> str:
         openapi: the server's own description, for its routes.
     """
     made = {
+        "wire": f"{WIRE}",
         "calls": "\n".join(map(_call, CALLS)),
         "frames": _frames(),
         "parameters": _table(("in the address", "JSON", "what it does"), _fields(PARAMETERS)),
