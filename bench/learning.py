@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench.bars import Bar, Run, say
+from bench.bars import SCORE, Bar, Run, say
 from bench.machine import ALLOWED, ROOT, cores, pinned
 from bench.servers import WORK, Server, grandstand
 from grandstand.model.environments import Environment
@@ -141,7 +141,7 @@ def scores(run: Run) -> None:
             "flat above two levels, same seed",
             "≤ .003",
             [round(gap, 4) for gap in gaps],
-            "score",
+            SCORE,
             met=max(gaps) <= 0.003,
             note="spread over the shipped scenarios; the worst counts",
         )
@@ -160,7 +160,7 @@ def _score_bars(run: Run, what: str, found: list[tuple[str, int, dict[str, Any]]
                 f"score, {name}",
                 "each seed ≥ .985",
                 values,
-                "",
+                SCORE,
                 met=min(values) >= 0.985,
                 note="seeds from 1: " + " ".join(f"{value:.4f}" for value in values),
             )
@@ -173,7 +173,7 @@ def _score_bars(run: Run, what: str, found: list[tuple[str, int, dict[str, Any]]
             f"score, all {what}: median",
             "≥ .995",
             [round(median, 4)],
-            "",
+            SCORE,
             met=median >= 0.995,
             note=f"{len(values)} runs, worst {min(values):.4f}",
         )
@@ -216,7 +216,7 @@ def short(run: Run) -> None:
                 f"1000 episodes of bologna_coppia{name}: score",
                 f"≥ {least:.2f}",
                 values,
-                "",
+                SCORE,
                 met=min(values) >= least,
                 note="the least counts",
             )
