@@ -40,6 +40,7 @@ PARTS: dict[str, dict[str, Callable[[Run], None]]] = {
     "learning": {
         "speed": learning.speed,
         "scores": learning.scores,
+        "unseen": learning.unseen,
         "pace": learning.pace,
         "short-run": learning.short,
         "orders": learning.orders,

@@ -9,6 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+SCORE = "score"
+"""A unit: 1 is the optimum, and the third digit behind the point counts."""
+
 
 @dataclass
 class Bar:
@@ -42,10 +45,11 @@ class Bar:
     @property
     def measured(self) -> str:
         """The figure and its spread."""
-        middle = figure(self.median)
-        if len(self.samples) == 1 or min(self.samples) == max(self.samples):
-            return f"{middle} {self.unit}".rstrip()
-        return f"{middle} ({figure(min(self.samples))}–{figure(max(self.samples))}) {self.unit}"
+        shown = "{:.4f}".format if self.unit == SCORE else figure
+        middle, least, most = map(shown, (self.median, min(self.samples), max(self.samples)))
+        unit = "" if self.unit == SCORE else self.unit
+        spread = "" if least == most else f"({least}–{most}) "
+        return f"{middle} {spread}{unit}".rstrip()
 
     @property
     def verdict(self) -> str:

@@ -23,6 +23,7 @@ PEERS = {
     "tensorboard": ["tensorboard", "tensorboardX"],
     "mlflow": ["mlflow"],
     "aim": ["aim"],
+    "wandb_offline": ["wandb"],
 }
 MOST_BYTES = 10**9
 """A peer that brings more than this is left out."""
