@@ -179,7 +179,8 @@ def _binned(
     if low == high:
         bins, half = 1, max(0.5, abs(low) * 1e-3)
         low, high = max(low - half, -np.finfo(float).max), min(high + half, np.finfo(float).max)
-    if math.isfinite(high - low):
+    # At the very end of what a float holds NumPy's own steps overflow.
+    if high - low < np.finfo(float).max / 4:
         try:
             return np.histogram(numbers, bins, (low, high))
         except ValueError:
