@@ -6,7 +6,6 @@ loaded by the first histogram or picture.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
