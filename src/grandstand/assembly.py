@@ -7,7 +7,7 @@ import logging
 from collections.abc import Coroutine
 from typing import Any
 
-from grandstand.bus.base import Bus
+from grandstand.bus.base import Bus, Deleted, News
 from grandstand.bus.memory import MemoryBus
 from grandstand.clock import Clock, SystemClock
 from grandstand.launch.actor import Actor
@@ -17,11 +17,14 @@ from grandstand.launch.runtime import Runtime
 from grandstand.launch.supervisor import Supervisor
 from grandstand.live.hub import Hub
 from grandstand.service.access import Access
+from grandstand.service.accounts import Accounts
 from grandstand.service.evaluations import Evaluations
 from grandstand.service.ledger import Ledger
 from grandstand.service.models import Models
+from grandstand.service.passwords import Passwords
 from grandstand.service.queue import Queue
 from grandstand.service.retention import Retention
+from grandstand.service.rooms import Rooms
 from grandstand.service.scenarios import Scenarios
 from grandstand.service.sessions import Sessions
 from grandstand.service.shelf import Shelf
@@ -40,8 +43,8 @@ class Assembly:
 
     Attributes:
         settings, clock, runtime: what it was built from.
-        sessions, telemetry, training, queue, scenarios, shelf, models, evaluations, access: the
-            services.
+        sessions, telemetry, training, queue, scenarios, shelf, models, evaluations, access,
+            accounts, rooms: the services.
         series: curves; retention: housekeeping; hub: the stands; supervisor: the workers.
     """
 
@@ -59,9 +62,25 @@ class Assembly:
             clock,
             enabled=settings.security.enable_auth,
             secret=settings.security.secret(),
+            leeway_seconds=settings.security.token_leeway_seconds,
+        )
+        self.passwords = Passwords()
+        self.accounts = Accounts(
+            self.database,
+            self.access,
+            self.passwords,
+            clock,
+            token_hours=settings.security.token_hours,
         )
         self.scenarios = Scenarios(settings.resolved_scenarios_dir())
         self.sessions = Sessions(self.ledger, models_dir, heartbeat)
+        self.rooms = Rooms(
+            self.ledger,
+            self.access,
+            self.passwords,
+            enabled=settings.integration.enable_spectator_integration,
+            watch_minutes=settings.security.watch_token_minutes,
+        )
         self.telemetry = Telemetry(self.ledger)
         self.shelf = Shelf(models_dir)
         self.evaluations = Evaluations(
@@ -97,6 +116,7 @@ class Assembly:
             drop_log_days=settings.retention.drop_packed_log_days,
             delete_days=settings.retention.delete_ended_sessions_days,
             image_bytes=settings.retention.keep_image_bytes,
+            drop_audit_days=settings.retention.drop_audit_days,
         )
         self.hub = Hub(
             self.bus,
@@ -128,12 +148,15 @@ class Assembly:
         """Make ready to serve; workers start only with `supervise`."""
         await self.access.open()
         self.bus.subscribe(self.series.hear)
+        self.bus.subscribe(self._hear)
         await self.series.open()
         await self.hub.open()
         self.sessions.watching = self.hub.watching
+        self.rooms.away = self.hub.away
         self.opened_at = self.clock.now()
         self.spawn(self._look_after_sessions())
         self.spawn(self._keep_house())
+        self.spawn(self.rooms.rounds())
 
     async def supervise(self, url: str, *, demo: bool = False) -> None:
         """Start taking jobs, once the server listens at `url`.
@@ -160,6 +183,7 @@ class Assembly:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.hub.aclose()
         await self.actor.aclose()
+        self.passwords.close()
         await self.series.aclose()
         await self.bus.aclose()
         await self.database.aclose()
@@ -178,6 +202,10 @@ class Assembly:
         task = asyncio.create_task(guarded())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _hear(self, news: News) -> None:
+        if isinstance(news, Deleted):
+            self.access.forget_session(news.session_id)
 
     async def _look_after_sessions(self) -> None:
         while True:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from grandstand import access_command, rooms_command
 from grandstand.errors import GrandstandError
 
 if TYPE_CHECKING:
@@ -26,6 +27,10 @@ app = typer.Typer(
 )
 config_app = typer.Typer(no_args_is_help=True, help="Show the settings, or check them.")
 app.add_typer(config_app, name="config")
+app.add_typer(access_command.users, name="users")
+app.add_typer(access_command.keys, name="keys")
+app.add_typer(rooms_command.rooms, name="rooms")
+app.command("token")(access_command.token)
 
 
 class ExportFormat(StrEnum):

@@ -34,6 +34,8 @@ _SECRET_KEY = re.compile(
 _SECRETS = (
     # A JSON web token, wherever it stands.
     (re.compile(r"eyJ[\w-]{6,}\.[\w-]+\.[\w-]*"), "********"),
+    # An API key of ours.
+    (re.compile(r"gsk_[\w-]+"), "gsk_********"),
     # "Authorization: Bearer abc"
     (re.compile(r"\b(Bearer|Basic)\s+[\w.~+/=-]+", re.IGNORECASE), r"\1 ********"),
     # ?token=abc, password: abc, "secret": "abc"; not the code of a traceback, secret = make()

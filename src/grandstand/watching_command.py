@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import math
 from collections import deque
+from collections.abc import Generator, Iterable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 from rich.console import Console, Group
@@ -45,16 +46,50 @@ def watch(server: str | None, session_id: str, *, plain: bool, as_json: bool) ->
     Raises:
         GrandstandError: no such session, or no server.
     """
-    with Client(server, mode="online") as client, contextlib.suppress(KeyboardInterrupt):
+    with Client(server, mode="online") as client:
+        watch_from(_Seat(client, session_id), plain=plain, as_json=as_json)
+
+
+class Watchable(Protocol):
+    """Somewhere to watch one session from."""
+
+    def watch(
+        self, *, types: Iterable[str] | None = None, max_hz: float = 0.0
+    ) -> Generator[Event, None, None]:
+        """Its events."""
+
+    def session(self) -> SessionInfo:
+        """The session as it is now."""
+
+
+class _Seat:
+    """Anybody's, by the session's id."""
+
+    def __init__(self, client: Client, session_id: str) -> None:
+        self._client = client
+        self._session_id = session_id
+
+    def watch(
+        self, *, types: Iterable[str] | None = None, max_hz: float = 0.0
+    ) -> Generator[Event, None, None]:
+        return self._client.watch(self._session_id, types=types, max_hz=max_hz)
+
+    def session(self) -> SessionInfo:
+        return self._client.session(self._session_id)
+
+
+def watch_from(place: Watchable, *, plain: bool, as_json: bool) -> None:
+    """See `watch`."""
+    with contextlib.suppress(KeyboardInterrupt):
         if plain or as_json:
-            for event in client.watch(session_id):
+            for event in place.watch():
                 print(json_line(event) if as_json else line(event), flush=True)
             return
-        picture = Picture(client.session(session_id))
+        picture = Picture(place.session())
         types = (*RECORD_MESSAGES, CONNECTION)
         console = Console(highlight=False)
         with (
-            contextlib.closing(client.watch(session_id, types=types, max_hz=LIVE_HZ)) as events,
+            contextlib.closing(place.watch(types=types, max_hz=LIVE_HZ)) as events,
             Live(picture.drawn(), console=console, auto_refresh=False) as live,
         ):
             for event in events:

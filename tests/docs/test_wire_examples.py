@@ -9,6 +9,7 @@ import os
 import re
 import shlex
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.flow.conftest import BOUND_SECONDS, SESSIONS, House
 from tests.flow.test_socketio_events import Listener, Training
 from websockets.asyncio.client import connect
 
+from grandstand.service.grants import Scope
 from grandstand.web.vocabulary.http import CALLS
 from grandstand.web.vocabulary.page import URL
 from grandstand.web.vocabulary.reporter import ANSWERS, FRAMES
@@ -124,8 +126,10 @@ async def test_a_spectator_is_told_and_answered_as_shown(serving: House) -> None
         async with serving.watch("my_run", "?user_name=Bo"):
             told = await ann.until(lambda m: m["data"].get("event") == "presence")
             said(told, "training_status", "presence")
+        token, _, _ = serving.assembly.access.mint("ann", timedelta(hours=1), scopes=list(Scope))
         for asked in ASKED:
-            await ann.say(**asked.example)
+            real = {"token": token} if asked.type == "authorize" else {}
+            await ann.say(**asked.example | real)
             told = await ann.until(lambda m: m["type"] == "connection_status")
             assert told["data"]["event"] == asked.answer
             assert told["data"].keys() == SAID["connection_status", asked.answer].data.keys()
@@ -180,6 +184,20 @@ async def test_what_happens_to_a_training_reaches_a_spectator_as_shown(serving: 
             await serving.batch(training.session_id, [record], headers=training.worker.headers)
             told = await spectator.until(lambda m, e=event: m["data"].get("event") == e)
             said(told, "training_status", event)
+
+
+async def test_what_becomes_of_a_room_reaches_a_spectator_as_shown(serving: House) -> None:
+    await opened(serving)
+    async with serving.watch("my_run") as ann:
+        told = await serving.ok("POST", f"{SESSIONS}/my_run/room", 201, json={})
+        heard = await ann.until(lambda m: m["data"].get("event") == "room")
+        assert heard["data"]["room_code"] == told["room"]["room_code"]
+        heard["data"]["room_code"] = SAID["training_status", "room"].data["room_code"]
+        said(heard, "training_status", "room")
+        host = {"Authorization": f"Bearer {told['host_token']}"}
+        code = told["room"]["room_code"]
+        await serving.ok("DELETE", f"/api/rooms/{code}", 204, headers=host)
+        assert (await ann.event("room"))["action"] == "closed"
 
 
 async def test_what_was_left_out_is_said_as_shown(serving: House) -> None:
@@ -250,6 +268,13 @@ async def test_socketio_tells_as_shown(serving: House) -> None:
         refusal = await listener.ask(session_id="nobody")
         assert refusal.keys() == {"subscribed", "error", "message"}
         assert (await listener.ask())["subscribed"] == "all"
+        token, _, _ = serving.assembly.access.mint("ann", timedelta(hours=1), scopes=list(Scope))
+        fields = EVENT["authorize"].answer
+        answer = await listener.client.call("authorize", {"token": token})
+        assert answer.keys() == {f.name for f in fields} - {"error", "message"}
+        assert answer["authorized"]
+        refusal = await listener.client.call("authorize", EVENT["authorize"].example)
+        assert refusal.keys() == {f.name for f in fields} - {"expires_at"}
         await training.begin()
         heard["training_started"] = await listener.event("training_started")
         figures = EVENT["training_progress"].example
@@ -280,7 +305,7 @@ async def test_socketio_tells_as_shown(serving: House) -> None:
         heard["training_error"] = await listener.event("training_error")
     finally:
         await listener.client.disconnect()
-    assert heard.keys() == EVENT.keys() - {"subscribe_training"}
+    assert heard.keys() == EVENT.keys() - {"subscribe_training", "authorize"}
     for name, told in heard.items():
         same(told, EVENT[name].example, differ, name)
 

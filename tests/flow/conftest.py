@@ -21,6 +21,7 @@ from grandstand.assembly import Assembly, build
 from grandstand.settings import Settings, load_settings
 from grandstand.store.jobs import JobKind
 from grandstand.web.app import make_app
+from grandstand.web.http import HttpProtocol
 from grandstand.web.server import Server, bind, url_of
 from grandstand.web.transport import protocol_class
 
@@ -218,7 +219,7 @@ async def _listening(house: House) -> AsyncIterator[None]:
     listeners = bind("127.0.0.1", 0)
     house.url = url_of("127.0.0.1", listeners[0])
     config = uvicorn.Config(
-        house.app, http="httptools", ws=protocol_class(), log_config=None, lifespan="on"
+        house.app, http=HttpProtocol, ws=protocol_class(), log_config=None, lifespan="on"
     )
     server = _Guest(config, house.assembly)
     task = asyncio.create_task(server.serve(sockets=listeners))
@@ -245,7 +246,7 @@ async def listening(house: House, ws: Any) -> AsyncIterator[House]:
     """`house` at a port, with one of the two ways out."""
     listeners = bind("127.0.0.1", 0)
     config = uvicorn.Config(
-        house.app, http="httptools", ws=ws, log_config=None, lifespan="off", access_log=False
+        house.app, http=HttpProtocol, ws=ws, log_config=None, lifespan="off", access_log=False
     )
     server = uvicorn.Server(config)
     task = asyncio.create_task(server._serve(listeners))

@@ -132,6 +132,10 @@ def test_every_field_is_reached_by_its_long_variable() -> None:
         "redis.enabled": "true",
         "performance.max_body_bytes": "5000",
         "performance.send_queue_bytes": "70000",
+        "limits.wrong_passwords": "1/minute; 2/hour",
+        "limits.requests": "1/second",
+        "limits.ingest_kib": "1/day",
+        "limits.connections": "1/hour",
     }
     for path, _ in walk():
         before = lookup(Settings(), path)
@@ -363,12 +367,6 @@ def test_secrets_and_passwords_are_not_shown() -> None:
     assert GOOD_SECRET not in shown
     assert "hunter2" not in shown
     assert "postgresql://user:********@db/x" in shown
-
-
-def test_what_has_no_effect_yet_is_said_when_it_is_set() -> None:
-    flags = {"integration.enable_spectator_integration": False}
-    settings = load_settings(env={}, flags=flags)
-    assert "no effect in this version" in warnings(settings)[0]
 
 
 def test_every_field_has_a_sentence() -> None:

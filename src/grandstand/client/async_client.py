@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from grandstand.client.client import Client, Served, Target
 from grandstand.client.in_process import AsgiTransport
 from grandstand.client.info import SessionInfo, SessionPage
+from grandstand.client.rooms import Invitation, Opened, Place, RoomInfo, SeatInfo
 from grandstand.client.session import FINISH_SECONDS, Session
 
 if TYPE_CHECKING:
@@ -91,6 +92,64 @@ class AsyncSession:
             await self.finish("stopped", "the task was cancelled")
         else:
             await asyncio.to_thread(self.sync.__exit__, kind, error, trace)
+
+
+class AsyncPlace:
+    """A `Place` to await."""
+
+    def __init__(self, place: Place) -> None:
+        self.sync = place
+        self.room = place.room
+        self.session_id = place.session_id
+
+    @property
+    def seat_id(self) -> str | None:
+        """See `Place.seat_id`."""
+        return self.sync.seat_id
+
+    @property
+    def token(self) -> str:
+        """See `Place.token`."""
+        return self.sync.token
+
+    def watch(
+        self,
+        *,
+        since: int | None = None,
+        types: Iterable[str] | None = None,
+        max_hz: float = 0.0,
+        decisions: bool = True,
+        follow: bool = False,
+    ) -> AsyncGenerator[Event, None]:
+        """See `Place.watch`; for ``async for``."""
+        from grandstand.client.watch import Feed, watching_async
+
+        feed = Feed(
+            self.session_id,
+            since=since,
+            types=types,
+            max_hz=max_hz,
+            decisions=decisions,
+            follow=follow,
+        )
+        return watching_async(self.sync.post(), feed)
+
+    async def session(self) -> SessionInfo:
+        """See `Place.session`."""
+        return await asyncio.to_thread(self.sync.session)
+
+    async def history(
+        self,
+        names: str | Sequence[str] | None = None,
+        x: Axis = "episode",
+        max_points: int | None = None,
+    ) -> History:
+        """See `Place.history`."""
+        return await asyncio.to_thread(self.sync.history, names, x, max_points)
+
+    async def leave(self) -> None:
+        """See `Place.leave`."""
+        await asyncio.to_thread(self.sync.leave)
 
 
 class AsyncClient:
@@ -173,6 +232,60 @@ class AsyncClient:
             follow=follow,
         )
         return watching_async(self.sync.socket_post(), feed)
+
+    async def create_room(self, session_id: str, **options: Any) -> Opened:
+        """See `Client.create_room`, which takes the same options."""
+        opened: Opened = await self._do(self.sync.create_room, session_id, **options)
+        return opened
+
+    async def rooms(self) -> list[RoomInfo]:
+        """See `Client.rooms`."""
+        found: list[RoomInfo] = await self._do(self.sync.rooms)
+        return found
+
+    async def room(self, code: str) -> RoomInfo:
+        """See `Client.room`."""
+        found: RoomInfo = await self._do(self.sync.room, code)
+        return found
+
+    async def change_room(self, code: str, **changes: Any) -> tuple[RoomInfo, str | None]:
+        """See `Client.change_room`."""
+        changed: tuple[RoomInfo, str | None] = await self._do(
+            self.sync.change_room, code, **changes
+        )
+        return changed
+
+    async def close_room(self, code: str) -> None:
+        """See `Client.close_room`."""
+        await self._do(self.sync.close_room, code)
+
+    async def join_room(
+        self,
+        code: str,
+        user_name: str | None = None,
+        *,
+        password: str | None = None,
+        invitation: str | None = None,
+    ) -> AsyncPlace:
+        """See `Client.join_room`."""
+        place: Place = await self._do(
+            self.sync.join_room, code, user_name, password=password, invitation=invitation
+        )
+        return AsyncPlace(place)
+
+    async def seats(self, code: str) -> list[SeatInfo]:
+        """See `Client.seats`."""
+        found: list[SeatInfo] = await self._do(self.sync.seats, code)
+        return found
+
+    async def kick(self, code: str, who: str) -> None:
+        """See `Client.kick`."""
+        await self._do(self.sync.kick, code, who)
+
+    async def invite(self, code: str, hours: float = 24.0) -> Invitation:
+        """See `Client.invite`."""
+        made: Invitation = await self._do(self.sync.invite, code, hours)
+        return made
 
     async def history(
         self,

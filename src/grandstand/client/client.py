@@ -20,6 +20,7 @@ from grandstand.client.handshake import NOT_OURS, not_ours
 from grandstand.client.in_process import HERE, AppThread, ASGIApp, AsgiTransport
 from grandstand.client.info import SessionInfo, SessionPage
 from grandstand.client.leaving import watch_over
+from grandstand.client.rooms import RoomVerbs
 from grandstand.client.session import Session
 from grandstand.client.spool import Spool, spool_folder
 from grandstand.client.transport import HttpTransport, Transport, call
@@ -48,7 +49,7 @@ _opened: WeakValueDictionary[tuple[int, str, str], Session] = WeakValueDictionar
 """Sessions this process opened, by process, server and id: a cell that is run again goes on."""
 
 
-class Client:
+class Client(RoomVerbs):
     """A server, seen from a script. Methods wait for its answer; any thread may call them.
 
     Args:
@@ -68,6 +69,7 @@ class Client:
         address = Address.find(target if isinstance(target, str) else None, token, mode)
         self.mode = address.mode
         self.url: str | None = None
+        self._hosts = {}
         self._thread: AppThread | None = None
         self._transport: Transport
         if target is None or isinstance(target, str):
@@ -90,9 +92,21 @@ class Client:
         client.mode = Mode.ONLINE
         client.url = None
         client._post = None
+        client._hosts = {}
         client._thread = None
         client._transport = transport
         return client
+
+    def bearing(self, token: str | None) -> Client:
+        """The same server, asked with another token."""
+        other = Client.over(self._transport.bearing(token))
+        other.mode, other.url = self.mode, self.url
+        if self._post is not None:
+            other._post = self._post[0], token
+        return other
+
+    def _shown_at(self) -> str | None:
+        return self._post[0] if self._post is not None else None
 
     def request(self, method: str, path: str, json: Any = None, *, timeout: float = 30.0) -> Any:
         """Any route of the API: the decoded answer.

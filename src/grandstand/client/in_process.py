@@ -141,6 +141,10 @@ class AsgiTransport:
         """See `Transport.twin`."""
         return self
 
+    def bearing(self, token: str | None) -> AsgiTransport:
+        """See `Transport.bearing`."""
+        return AsgiTransport(self._app, self._loop, token)
+
     def close(self) -> None:
         """See `Transport.close`; there is no connection."""
 

@@ -12,7 +12,7 @@ from grandstand.client.async_client import AsyncClient, AsyncSession
 from grandstand.client.client import Target
 from grandstand.client.session import EndStatus
 from grandstand.clock import Clock, SystemClock
-from grandstand.errors import NotFound, Unavailable
+from grandstand.errors import NotFound
 
 WINDOW = 100
 """Episodes that averages and the win rate look back over."""
@@ -243,12 +243,12 @@ class SpectatorManager(Protocol):
 
 
 class SpectatorManagerIntegration:
-    """Sessions that come with a room in a spectator system.
+    """Sessions that come with a room.
 
     Args:
         server: as for `TrainingEngineIntegration`.
-        spectator_manager: makes the rooms.
-        token: when the server asks for one.
+        spectator_manager: makes the rooms; None: the server does.
+        token: when the server asks for one; for rooms of its own it must be allowed to operate.
     """
 
     def __init__(
@@ -271,53 +271,103 @@ class SpectatorManagerIntegration:
         total_episodes: int | None = None,
         **room_options: Any,
     ) -> dict[str, Any]:
-        """Make a room, and a session that names it.
+        """Make a session, and a room for it.
 
         Args:
             training_session_id: the training code's own name for it.
             model_generation: from 0.
             algorithm: such as "PPO".
             total_episodes: how many are planned.
-            room_options: for the spectator system: max_spectators, password_protected …
+            room_options: max_spectators, password_protected and whatever else the spectator system
+                takes; for the server's own rooms what `Client.create_room` does.
 
         Returns:
             session_id, training_session_id, room_code, room_password (None without one) and
-            whatever else the spectator system said of the room.
+            whatever else there is to say of the room; of the server's own, host_token and join_url.
 
         Raises:
-            Unavailable: there is no spectator system; rooms of our own come with access control.
-            Conflict: there is a session of that name; its room is closed again.
+            Conflict: there is a session of that name, or it is to have no room; whichever of the
+                two was made is ended again.
         """
-        manager = self._needed()
-        room = dict(await _maybe(manager.create_room(training_session_id, **room_options)))
-        code = str(room["room_code"])
-        try:
-            session_id = await self.training.register_training_session(
-                training_session_id,
-                model_generation,
-                algorithm,
-                total_episodes,
-                room_code=code,
-            )
-        except BaseException:
-            await _maybe(manager.close_room(code))
-            raise
-        self._rooms[session_id] = code
+        about = (training_session_id, model_generation, algorithm, total_episodes)
+        if self._manager is None:
+            room, session_id = await self._own_room(*about, room_options)
+        else:
+            room, session_id = await self._managed_room(self._manager, *about, room_options)
+        self._rooms[session_id] = str(room["room_code"])
         return {
             **room,
-            "room_code": code,
+            "room_code": str(room["room_code"]),
             "room_password": room.get("room_password"),
             "session_id": session_id,
             "training_session_id": training_session_id,
         }
 
+    async def _own_room(
+        self,
+        training_id: str,
+        generation: int,
+        algorithm: str,
+        episodes: int | None,
+        options: Mapping[str, Any],
+    ) -> tuple[dict[str, Any], str]:
+        """A session, and a room of the server's in which it is watched."""
+        asked = dict(options)
+        if asked.pop("password_protected", False):
+            asked.setdefault("access", "password")
+        training = self.training
+        session_id = await training.register_training_session(
+            training_id, generation, algorithm, episodes
+        )
+        try:
+            client = await training.client()
+            opened = await client.create_room(session_id, **asked)
+        except BaseException:
+            await training.finish_training_session(
+                training_id, "stopped", "its room could not be opened"
+            )
+            raise
+        room = {
+            "room_code": opened.room_code,
+            "room_password": opened.room_password,
+            "host_token": opened.host_token,
+            "join_url": opened.join_url,
+            "max_spectators": opened.room.max_spectators,
+        }
+        return room, session_id
+
+    async def _managed_room(
+        self,
+        manager: SpectatorManager,
+        training_id: str,
+        generation: int,
+        algorithm: str,
+        episodes: int | None,
+        options: Mapping[str, Any],
+    ) -> tuple[dict[str, Any], str]:
+        """A room in somebody else's spectator system, and a session that names it."""
+        room = dict(await _maybe(manager.create_room(training_id, **options)))
+        code = str(room["room_code"])
+        try:
+            session_id = await self.training.register_training_session(
+                training_id, generation, algorithm, episodes, room_code=code
+            )
+        except BaseException:
+            await _maybe(manager.close_room(code))
+            raise
+        return room, session_id
+
     async def list_spectators(self, session_id: str) -> list[Any]:
-        """Who is in a session's room.
+        """Who is in a session's room; of the server's own rooms, their `SeatInfo`.
 
         Raises:
             NotFound: the session was not made here.
         """
-        return list(await _maybe(self._needed().list_spectators(self._room(session_id))))
+        code = self._room(session_id)
+        if self._manager is not None:
+            return list(await _maybe(self._manager.list_spectators(code)))
+        client = await self.training.client()
+        return [seat for seat in await client.seats(code) if seat.removed_at is None]
 
     async def close_integrated_session(
         self, session_id: str, status: EndStatus = "completed", reason: str | None = None
@@ -332,7 +382,10 @@ class SpectatorManagerIntegration:
         for training_id in own:
             await self.training.finish_training_session(training_id, status, reason)
         del self._rooms[session_id]
-        await _maybe(self._needed().close_room(code))
+        if self._manager is not None:
+            await _maybe(self._manager.close_room(code))
+        else:
+            await (await self.training.client()).close_room(code)
 
     def _room(self, session_id: str) -> str:
         try:
@@ -341,16 +394,6 @@ class SpectatorManagerIntegration:
             raise NotFound(
                 f"session {session_id} has no room made here", code="room_not_found"
             ) from None
-
-    def _needed(self) -> SpectatorManager:
-        if self._manager is None:
-            raise Unavailable(
-                "there is no spectator system to make rooms in",
-                code="rooms_unavailable",
-                detail="Give spectator_manager=…, an object with create_room, close_room and "
-                "list_spectators. Rooms of the server's own arrive with access control.",
-            )
-        return self._manager
 
 
 async def _maybe(result: Any) -> Any:

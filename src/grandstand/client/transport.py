@@ -117,6 +117,9 @@ class Transport(Protocol):
     def twin(self) -> Transport:
         """The same destination, for another thread."""
 
+    def bearing(self, token: str | None) -> Transport:
+        """The same destination, asked with another token."""
+
     def close(self) -> None:
         """Let go of the connection; a later request opens a new one."""
 
@@ -266,6 +269,10 @@ class HttpTransport:
     def twin(self) -> HttpTransport:
         """See `Transport.twin`."""
         return HttpTransport(self._url, self._token)
+
+    def bearing(self, token: str | None) -> HttpTransport:
+        """See `Transport.bearing`."""
+        return HttpTransport(self._url, token)
 
     def close(self) -> None:
         """See `Transport.close`."""

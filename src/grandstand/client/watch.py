@@ -6,13 +6,14 @@ network. `watching` and `watching_async` hold the socket (see docs/wire.md, "Wat
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import random
 import re
 from collections.abc import AsyncGenerator, Generator, Iterable
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -25,6 +26,14 @@ from grandstand.errors import GrandstandError, Unavailable, ValidationFailed, tr
 from grandstand.model.session import ENDED
 from grandstand.model.telemetry import CONNECTION, DECISION, MESSAGE_TYPES, RECORD_MESSAGES, STATUS
 
+if TYPE_CHECKING:
+    from websockets.asyncio.client import ClientConnection as AsyncConnection
+    from websockets.sync.client import ClientConnection as SyncConnection
+
+if TYPE_CHECKING:
+    from websockets.asyncio.client import ClientConnection as AsyncConnection
+    from websockets.sync.client import ClientConnection as SyncConnection
+
 log = logging.getLogger("grandstand.client")
 
 COMES_BACK: Final = frozenset({1000, 1001, 1005, 1006, 1011, 1012, 1013, 1014, 4429, 4508})
@@ -32,6 +41,10 @@ COMES_BACK: Final = frozenset({1000, 1001, 1005, 1006, 1011, 1012, 1013, 1014, 4
 WAIT_SECONDS: Final = (0.5, 15.0)
 """Before the first attempt to come back, and the longest before a later one."""
 OPEN_SECONDS: Final = 10.0
+RENEW_AGAIN_SECONDS: Final = 5.0
+"""After an attempt to renew a token that nobody answered."""
+LOST: Final = frozenset({4401, 4403})
+"""Close codes after which a lease may have another token to come back with."""
 CLOSE_SECONDS: Final = 2.0
 MAX_HZ: Final = 1000.0
 _NOT_FINITE: Final = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
@@ -63,11 +76,31 @@ class _Envelope(msgspec.Struct):
     data: dict[str, Any]
 
 
+class Lease(Protocol):
+    """A token that ends, and is to be renewed before it does."""
+
+    @property
+    def token(self) -> str:
+        """The token as it is now."""
+
+    def due_seconds(self) -> float:
+        """Seconds until it should be renewed; less than nothing when that is overdue."""
+
+    def renew(self) -> str:
+        """The next token; waits for the server.
+
+        Raises:
+            GrandstandError: there is none.
+        """
+
+
 class Post(NamedTuple):
-    """Where spectators' sockets are: the server's URL, and the token it asks for."""
+    """Where spectators' sockets are: the server's URL, and the token it asks for, for as long as
+    it holds or, with a lease, for longer."""
 
     url: str
     token: str | None
+    lease: Lease | None = None
 
 
 _decode = msgspec.json.Decoder(_Envelope).decode
@@ -221,6 +254,14 @@ class Feed:
         log.info("session %s: no connection (%s)", self.session_id, error)
         return self._pause()
 
+    def renewed(self) -> float:
+        """A connection was closed because its token had ended, and there is another.
+
+        Returns:
+            Seconds to wait before the next connection.
+        """
+        return self._pause()
+
     def _pause(self) -> float:
         whole = min(WAIT_SECONDS[0] * 2.0**self._attempt, WAIT_SECONDS[1])
         self._attempt = min(self._attempt + 1, 16)
@@ -251,20 +292,43 @@ def watching(post: Post, feed: Feed, clock: Clock | None = None) -> Generator[Ev
     while not feed.over:
         with contextlib.ExitStack() as leaving:
             try:
+                if (lease := post.lease) is not None and lease.due_seconds() <= 0:
+                    lease.renew()
                 socket = leaving.enter_context(connect(_address(post, feed), **_options(post)))
-            except (OSError, InvalidHandshake, EOFError) as error:
+            except (OSError, InvalidHandshake, EOFError, Unavailable) as error:
                 wait = feed.unreached(post.url, error)
             else:
                 try:
                     while not feed.over:
-                        event = feed.hear(socket.recv())
+                        event = feed.hear(_heard(socket, lease))
                         if event is not None:
                             yield event
                 except ConnectionClosed as closed:
-                    wait = feed.closed(*_why(closed))
+                    code, reason = _why(closed)
+                    if lease is not None and code in LOST:
+                        lease.renew()
+                        wait = feed.renewed()
+                    else:
+                        wait = feed.closed(code, reason)
                 else:
                     return
         clock.wait(wait)
+
+
+def _heard(socket: SyncConnection, lease: Lease | None) -> str | bytes:
+    """The next message; a token that is due is renewed while waiting for it."""
+    if lease is None:
+        return socket.recv()
+    while True:
+        left = lease.due_seconds()
+        if left <= 0:
+            try:
+                socket.send(_authorize(lease.renew()))
+                left = lease.due_seconds()
+            except Unavailable:
+                left = RENEW_AGAIN_SECONDS
+        with contextlib.suppress(TimeoutError):
+            return socket.recv(timeout=max(left, 0.0))
 
 
 async def watching_async(
@@ -276,17 +340,24 @@ async def watching_async(
     clock = clock or SystemClock()
     while not feed.over:
         try:
+            if (lease := post.lease) is not None and lease.due_seconds() <= 0:
+                await asyncio.to_thread(lease.renew)
             socket = await connect(_address(post, feed), **_options(post))
-        except (OSError, InvalidHandshake, EOFError) as error:
+        except (OSError, InvalidHandshake, EOFError, Unavailable) as error:
             await clock.sleep(feed.unreached(post.url, error))
             continue
         try:
             while not feed.over:
-                event = feed.hear(await socket.recv())
+                event = feed.hear(await _heard_async(socket, lease))
                 if event is not None:
                     yield event
         except ConnectionClosed as closed:
-            wait = feed.closed(*_why(closed))
+            code, reason = _why(closed)
+            if lease is not None and code in LOST:
+                await asyncio.to_thread(lease.renew)
+                wait = feed.renewed()
+            else:
+                wait = feed.closed(code, reason)
         else:
             return
         finally:
@@ -294,12 +365,34 @@ async def watching_async(
         await clock.sleep(wait)
 
 
+async def _heard_async(socket: AsyncConnection, lease: Lease | None) -> str | bytes:
+    """See `_heard`."""
+    if lease is None:
+        return await socket.recv()
+    while True:
+        left = lease.due_seconds()
+        if left <= 0:
+            try:
+                await socket.send(_authorize(await asyncio.to_thread(lease.renew)))
+                left = lease.due_seconds()
+            except Unavailable:
+                left = RENEW_AGAIN_SECONDS
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(left, 0.0)):
+                return await socket.recv()
+
+
+def _authorize(token: str) -> str:
+    return msgspec.json.encode({"type": "authorize", "token": token}).decode()
+
+
 def _address(post: Post, feed: Feed) -> str:
     return post.url.replace("http", "ws", 1) + feed.path()
 
 
 def _options(post: Post) -> dict[str, Any]:
-    headers = {"Authorization": f"Bearer {post.token}"} if post.token else {}
+    token = post.lease.token if post.lease is not None else post.token
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
     return {
         "additional_headers": headers,
         "user_agent_header": USER_AGENT,

@@ -30,6 +30,8 @@ logger = logging.getLogger("grandstand.live")
 ALL_TYPES = frozenset(MESSAGE_TYPES)
 GOODBYE_SECONDS = 1.0
 COME_BACK_SECONDS = 10.0
+REMEMBERED_SECONDS = 600.0
+"""How long it is known when a room's seat was left."""
 
 
 class Hub:
@@ -81,6 +83,7 @@ class Hub:
         self._at_close: list[Callable[[], Awaitable[None]]] = []
         self._closing = False
         self._empty = asyncio.Event()
+        self._risen: dict[str, float] = {}  # when those who had a room's seat left it, in order
         self.connections = 0
         self.gallery = Gallery(clock)
 
@@ -108,6 +111,19 @@ class Hub:
     def at_close(self, goodbye: Callable[[], Awaitable[None]]) -> None:
         """Also await `goodbye` when closing, for connections that sit nowhere."""
         self._at_close.append(goodbye)
+
+    def here(self, session_id: str, who: str) -> bool:
+        """Whether the holder of a seat in a room watches now."""
+        stand = self._stands.get(session_id)
+        return stand is not None and stand.presence.here(who)
+
+    def away(self, session_id: str, who: str) -> float | None:
+        """Seconds since the holder of a seat in a room watched, 0 while they do; None when that was
+        more than `REMEMBERED_SECONDS` ago, if ever."""
+        if self.here(session_id, who):
+            return 0.0
+        left = self._risen.get(who)
+        return None if left is None else self.clock.monotonic() - left
 
     def watching(self, session_id: str) -> int:
         """How many spectators a session has."""
@@ -157,6 +173,7 @@ class Hub:
         outbox: Outbox,
         *,
         name: str = "",
+        who: str | None = None,
         dialect: Dialect = ENVELOPES,
         types: frozenset[str] = ALL_TYPES,
         max_hz: float | None = None,
@@ -166,13 +183,16 @@ class Hub:
 
         Args:
             name: what the spectator calls itself, for the others to see.
+            who: whose seat in a room it is; several connections of one count once.
             counted: whether it is a spectator of this session, or one who hears of all.
 
         Raises:
             TooMany: the session has all the spectators it may have.
         """
         stand = self._stands.get(session_id)
-        if counted and stand is not None and stand.presence.count >= self._per_session:
+        full = stand is not None and stand.presence.count >= self._per_session
+        # A room counts its own seats, by what its host allows.
+        if counted and full and who is None:
             raise TooMany(
                 f"session {session_id} has {self._per_session} spectators, which is the limit",
                 code="session_full",
@@ -189,10 +209,10 @@ class Hub:
                 stale_seconds=self.stale_seconds,
             )
         rate = self.max_hz if max_hz is None else max_hz
-        seat = Seat(stand, name, outbox, dialect, types, rate, counted=counted)
+        seat = Seat(stand, name, outbox, dialect, types, rate, counted=counted, who=who)
         stand.seats[seat] = None
         if counted:
-            stand.presence.join(name)
+            stand.presence.join(name, who)
         return seat
 
     def rise(self, seat: Seat) -> None:
@@ -203,13 +223,22 @@ class Hub:
         stand.drop(seat)
         del stand.seats[seat]
         if seat.counted:
-            stand.presence.leave(seat.name)
+            stand.presence.leave(seat.name, seat.who)
+        if seat.who is not None:
+            self._remember(seat.who)
         if not stand.seats:
             stand.close()
             if self._stands.get(stand.session_id) is stand:
                 del self._stands[stand.session_id]
             if not self._stands:
                 self._empty.set()
+
+    def _remember(self, who: str) -> None:
+        now = self.clock.monotonic()
+        self._risen.pop(who, None)
+        self._risen[who] = now
+        while now - self._risen[first := next(iter(self._risen))] > REMEMBERED_SECONDS:
+            del self._risen[first]
 
     def show(self, session_id: str, frame: Frame) -> bool:
         """Keep a frame of a session and give it to those who want frames.

@@ -26,6 +26,7 @@ class Presence:
         self._tell = tell
         self._names: Counter[str] = Counter()
         self._told: Counter[str] = Counter()
+        self._seats: Counter[str] = Counter()
         self._timer: asyncio.Task[None] | None = None
 
     @property
@@ -33,13 +34,30 @@ class Presence:
         """Spectators, those without a name counted too."""
         return self._names.total()
 
-    def join(self, name: str) -> None:
-        """Somebody came."""
+    def join(self, name: str, who: str | None = None) -> None:
+        """Somebody came.
+
+        Args:
+            who: whom several connections may belong to; they count as one spectator.
+        """
+        if who is not None:
+            self._seats[who] += 1
+            if self._seats[who] > 1:
+                return
         self._names[name] += 1
         self._schedule()
 
-    def leave(self, name: str) -> None:
-        """Somebody went."""
+    def here(self, who: str) -> bool:
+        """Whether somebody is there already."""
+        return who in self._seats
+
+    def leave(self, name: str, who: str | None = None) -> None:
+        """Somebody went; see `join`."""
+        if who is not None:
+            self._seats[who] -= 1
+            if self._seats[who] > 0:
+                return
+            del self._seats[who]
         self._names[name] -= 1
         if self._names[name] <= 0:
             del self._names[name]

@@ -20,6 +20,7 @@ class Seat:
 
     Attributes:
         id: names the connection to its client.
+        who: whose seat in a room it is.
         counted: whether it is one of the session's spectators.
         types: message types it gets.
         max_hz: its rate, 0 for every row.
@@ -37,10 +38,12 @@ class Seat:
         max_hz: float,
         *,
         counted: bool,
+        who: str | None = None,
     ) -> None:
         self.id = new_id()
         self.stand = stand
         self.name = name
+        self.who = who
         self.outbox = outbox
         self.dialect = dialect
         self.types = types

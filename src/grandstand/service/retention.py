@@ -15,7 +15,7 @@ from functools import partial
 from grandstand.clock import Clock
 from grandstand.errors import Conflict, NotFound
 from grandstand.service.sessions import Sessions
-from grandstand.store import media, packing
+from grandstand.store import accounts, audit, media, packing
 from grandstand.store import sessions as session_rows
 from grandstand.store.database import Database
 from grandstand.store.packing import Pack, Packable
@@ -34,6 +34,7 @@ class Round:
         dropped: sessions whose raw log was dropped.
         images: images let go.
         deleted: sessions deleted.
+        forgotten: lines of the audit log that were dropped.
     """
 
     packed: int = 0
@@ -42,6 +43,7 @@ class Round:
     dropped: int = 0
     images: int = 0
     deleted: int = 0
+    forgotten: int = 0
 
 
 class Retention:
@@ -51,6 +53,7 @@ class Retention:
         drop_log_days: after so many days the raw log of an ended session goes; None keeps it.
         delete_days: after so many days an ended session goes; None keeps it.
         image_bytes: of each session's images the newest of so many bytes stay; None keeps all.
+        drop_audit_days: after so many days a line of the audit log goes; None keeps it.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class Retention:
         drop_log_days: float | None = None,
         delete_days: float | None = None,
         image_bytes: int | None = None,
+        drop_audit_days: float | None = None,
     ) -> None:
         self._database = database
         self._series = series
@@ -71,6 +75,7 @@ class Retention:
         self._drop_log_days = drop_log_days
         self._delete_days = delete_days
         self._image_bytes = image_bytes
+        self._drop_audit_days = drop_audit_days
         self._running = asyncio.Lock()
 
     async def round(self) -> Round:
@@ -87,16 +92,18 @@ class Retention:
                     continue  # another server is at it
             await self._drop(done)
             await self._trim(done)
+            await self._forget(done)
             if done != Round():
                 logger.info(
                     "packed %d batches (%.1f MB to %.1f MB), dropped the log of %d sessions and "
-                    "%d images, deleted %d sessions",
+                    "%d images, deleted %d sessions, dropped %d lines of the audit log",
                     done.packed,
                     done.raw_bytes / 1e6,
                     done.packed_bytes / 1e6,
                     done.dropped,
                     done.images,
                     done.deleted,
+                    done.forgotten,
                 )
             await self._database.reclaim()
             return done
@@ -142,6 +149,15 @@ class Retention:
             done.images += await self._database.write(
                 partial(media.trim, session_pk=pk, most_bytes=most)
             )
+
+    async def _forget(self, done: Round) -> None:
+        """Drop tokens taken back that have expired since, and old lines of the audit log."""
+        now = self._clock.now()
+        if await self._database.read(lambda c: accounts.any_expired(c, now)):
+            await self._database.write(lambda c: accounts.forget_expired(c, now))
+        if self._drop_audit_days is not None:
+            before = now - timedelta(days=self._drop_audit_days)
+            done.forgotten = await self._database.write(lambda c: audit.drop_before(c, before))
 
     async def _delete(self, done: Round) -> None:
         if self._delete_days is None:

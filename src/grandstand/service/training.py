@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -219,11 +219,12 @@ class Training:
         self.work_waiting.set()
         return started
 
-    async def stop(self, session_id: str | None) -> Session:
+    async def stop(self, session_id: str | None, *, closed: Set[str] = frozenset()) -> Session:
         """Stop a training and wait a little for it to have stopped.
 
         Args:
             session_id: which; None means the only one there is.
+            closed: sessions that are not meant by that.
 
         Raises:
             BadRequest: none is active (code ``no_active_training``).
@@ -231,7 +232,7 @@ class Training:
             NotFound: no such session.
         """
         if session_id is None:
-            active = await self.active()
+            active = [s for s in await self.active() if s.session_id not in closed]
             if not active:
                 raise BadRequest(
                     "no training is running",
@@ -254,11 +255,16 @@ class Training:
         """Managed sessions with a worker at them, newest first."""
         return await self._ledger.database.read(rows.at_work)
 
-    async def status(self) -> dict[str, Any]:
-        """What `GET /api/training/status` answers."""
+    async def status(self, closed: Set[str] = frozenset()) -> dict[str, Any]:
+        """What `GET /api/training/status` answers.
+
+        Args:
+            closed: sessions of which nothing is told.
+        """
         active, queued = await self._ledger.database.read(
             lambda c: (rows.at_work(c), jobs.count(c, JobKind.TRAIN, JobStatus.QUEUED))
         )
+        active = [session for session in active if session.session_id not in closed]
         if not active:
             return {
                 "is_training": False,

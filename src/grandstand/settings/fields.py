@@ -8,12 +8,21 @@ marks a field that is understood but that this version does not act on yet.
 from __future__ import annotations
 
 import atexit
+import re
 import shutil
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+)
 
 SAMPLE_SECRETS = frozenset({"your-secret-key", "production-secret-key", "changeme", "secret"})
 """Secrets that stand in published examples, so anybody can sign with them."""
@@ -109,6 +118,20 @@ class SecurityConfig(Section):
         "then start trainings and delete sessions: for closed networks and containers.",
     )
 
+    token_hours: float = Field(12, gt=0, le=24 * 366, description="Hours that signing in lasts.")
+    token_leeway_seconds: float = Field(
+        10,
+        ge=0,
+        le=300,
+        description="How far the clocks of those who make and read a token may be apart.",
+    )
+    watch_token_minutes: float = Field(
+        15,
+        gt=0,
+        le=24 * 60,
+        description="Minutes that a watch token from a room lasts; whoever has one renews it.",
+    )
+
     def secret(self) -> str | None:
         """The signing key, or None where it is unset or a published sample."""
         value = self.jwt_secret_key.get_secret_value() if self.jwt_secret_key else ""
@@ -126,8 +149,7 @@ class IntegrationConfig(Section):
     )
     enable_spectator_integration: bool = Field(
         True,
-        description="Let an integrated spectator manager open a room for each session.",
-        json_schema_extra={"later": True},
+        description="Let sessions have rooms to be watched in; off, none is opened.",
     )
     webhook_endpoints: list[str] = Field(
         [],
@@ -174,8 +196,8 @@ class PerformanceConfig(Section):
     )
     enable_rate_limiting: bool = Field(
         False,
-        description="Limit requests per client.",
-        json_schema_extra={"later": True},
+        description="Limit requests, ingest and connections as `limits` says. Wrong passwords are "
+        "limited always.",
     )
     max_body_bytes: int = Field(
         8 * 1024 * 1024, ge=1024, description="Largest request body or socket frame, in bytes."
@@ -191,6 +213,34 @@ class PerformanceConfig(Section):
         ge=64 * 1024,
         description="Bytes that may wait for one slow spectator before it is closed with 4508.",
     )
+
+
+_RATE = re.compile(r"\s*[1-9]\d*/(second|minute|hour|day)\s*")
+
+
+def _rates(value: str) -> str:
+    if not all(_RATE.fullmatch(part) for part in value.split(";")):
+        raise ValueError("write it as 20/minute (or second, hour, day), several with ; between")
+    return value
+
+
+Rates = Annotated[str, AfterValidator(_rates)]
+
+
+class LimitsConfig(Section):
+    """How much is too much, as `20/minute` or, several that all hold, `5/minute; 20/hour`.
+
+    Counted is by credential, else by address (of IPv6 the network of 64 bits). All but the first
+    want `performance.enable_rate_limiting`.
+    """
+
+    wrong_passwords: Rates = Field(
+        "5/minute; 20/hour; 100/day",
+        description="Wrong passwords, of users and of rooms together, from one address. Always on.",
+    )
+    requests: Rates = Field("3000/minute", description="Requests over HTTP.")
+    ingest_kib: Rates = Field("1048576/minute", description="What reporters send, in KiB.")
+    connections: Rates = Field("300/minute", description="New sockets from one address.")
 
 
 class TrainingConfig(Section):
@@ -235,6 +285,9 @@ class RetentionConfig(Section):
         gt=0,
         description="Delete sessions with all their records this many days after they ended. "
         "Model files stay.",
+    )
+    drop_audit_days: float | None = Field(
+        None, gt=0, description="Drop lines of the audit log after so many days."
     )
     drop_packed_log_days: float | None = Field(
         None,
@@ -304,6 +357,7 @@ class Settings(Section):
     security: SecurityConfig = SecurityConfig()
     integration: IntegrationConfig = IntegrationConfig()
     performance: PerformanceConfig = PerformanceConfig()
+    limits: LimitsConfig = LimitsConfig()
     training: TrainingConfig = TrainingConfig()
     retention: RetentionConfig = RetentionConfig()
 

@@ -79,6 +79,7 @@ def listing(
     tag: str | None = None,
     q: str | None = None,
     archived: bool | None = False,
+    locked: bool = True,
     sort: str = "-created_at",
     limit: int = 100,
     cursor: str | None = None,
@@ -88,6 +89,7 @@ def listing(
     Args:
         statuses: only these; None means those that have not ended, an empty list means all.
         q: part of the name, id, scenario, algorithm, tags or notes, whatever the case.
+        locked: also those that want the token of their room.
         sort: a key of `SORTS`, with ``-`` in front for the largest first; sessions that have no
             such value come last.
         cursor: `next_cursor` of the page before.
@@ -103,6 +105,8 @@ def listing(
             details={"field": "sort", "allowed": list(SORTS)},
         )
     where = _where(kind, algorithm, tag, q, archived)
+    if not locked:
+        where.append(sessions.c.locked.is_(False))
     # One pass counts them all. An expression, because by its index SQLite takes four times as long.
     status = sessions.c.status + literal_column("''")
     counts = {

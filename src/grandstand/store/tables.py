@@ -102,6 +102,7 @@ sessions = Table(
     Column("parent_session_id", String(128)),
     Column("archived", Boolean, nullable=False, server_default=text("false")),
     Column("packed_seq", BigInteger, nullable=False, server_default="0"),
+    Column("locked", Boolean, nullable=False, server_default=text("false")),
     Column("search_text", Text, nullable=False, server_default=""),
     Index(None, "status"),
     Index(None, "created_at", "pk"),
@@ -236,6 +237,93 @@ deliveries = Table(
     Index(None, "due_at"),
 )
 """Webhook messages that nobody has taken yet, one row for each endpoint."""
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("name", String(64), nullable=False),
+    Column("key", String(64), nullable=False, unique=True),
+    Column("password_hash", Text, nullable=False),
+    Column("scopes", JSON, nullable=False),
+    Column("epoch", Integer, nullable=False, server_default="0"),
+    Column("disabled", Boolean, nullable=False, server_default=text("false")),
+    Column("created_at", UtcTime, nullable=False),
+)
+"""People with an account. `key` is the name as it is compared; a token of an older `epoch` is
+void."""
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("user_id", String(16), ForeignKey("users.id", ondelete="CASCADE")),
+    Column("digest", LargeBinary(32), nullable=False),
+    Column("scopes", JSON, nullable=False),
+    Column("session_id", String(128)),
+    Column("created_at", UtcTime, nullable=False),
+    Column("expires_at", UtcTime),
+    Column("last_used_at", UtcTime),
+    Column("revoked_at", UtcTime),
+)
+"""What trainers identify themselves with; of the secret only its SHA-256."""
+
+revoked_tokens = Table(
+    "revoked_tokens",
+    metadata,
+    Column("token_id", String(32), primary_key=True),
+    Column("expires_at", UtcTime, nullable=False),
+    Index(None, "expires_at"),
+)
+"""Access tokens taken back before their time; forgotten once they would have expired."""
+
+rooms = Table(
+    "rooms",
+    metadata,
+    Column("code", String(8), primary_key=True),
+    _session_pk(index=True),
+    Column("name", Text, nullable=False),
+    Column("access", String(16), nullable=False),
+    Column("password_hash", Text),
+    Column("max_spectators", Integer, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("expires_at", UtcTime),
+    Column("closed_at", UtcTime),
+)
+"""Rooms, closed ones too: a code is not given to another as long as people may still try it."""
+
+room_seats = Table(
+    "room_seats",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("room_code", String(8), ForeignKey("rooms.code", ondelete="CASCADE"), nullable=False),
+    Column("key", String(160), nullable=False),
+    Column("name", String(64), nullable=False),
+    Column("joined_at", UtcTime, nullable=False),
+    Column("seen_at", UtcTime, nullable=False),
+    Column("left_at", UtcTime),
+    Column("removed_at", UtcTime),
+    UniqueConstraint("room_code", "key"),
+)
+"""Who has, had, or may no more have a seat in a room. `key` says whose it is: a user's id or a name
+as it is compared."""
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Key, primary_key=True, autoincrement=True),
+    Column("at", UtcTime, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("target", Text),
+    Column("status", Integer, nullable=False),
+    Column("error", Text),
+    Index(None, "at"),
+)
+"""Who asked for what that needs operate or admin, and what came of it."""
 
 # Series: columns of points built from the log, see `blocks.py`.
 

@@ -96,6 +96,9 @@ def gives(
     responses: dict[int | str, Any] = {status: {"description": "Done.", **content}}
     words = {
         400: "The request makes no sense now.",
+        401: "No token that holds.",
+        410: "It is no more.",
+        429: "Too many; come back later.",
         403: "Not allowed.",
         404: "No such thing.",
         409: "The present state forbids it.",

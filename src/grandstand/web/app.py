@@ -16,10 +16,21 @@ from grandstand.assembly import Assembly
 from grandstand.model.wire import OURS, VERSION_HEADER, WIRE_HEADER
 from grandstand.web import errors, frames, reports
 from grandstand.web.answers import components
+from grandstand.web.audit import AuditTrail
 from grandstand.web.auth import Authority, Guard
 from grandstand.web.ingest import register_ingest
 from grandstand.web.outbound import Webhooks, endpoints_of
-from grandstand.web.routes import history, media, models, scenarios, server, sessions, training
+from grandstand.web.routes import (
+    auth,
+    history,
+    media,
+    models,
+    rooms,
+    scenarios,
+    server,
+    sessions,
+    training,
+)
 from grandstand.web.socketio import (
     PING_INTERVAL_SECONDS,
     PING_TIMEOUT_SECONDS,
@@ -59,6 +70,7 @@ def make_app(
             if (webhooks := _webhooks(house)) is not None:
                 await webhooks.open()
                 house.spawn(webhooks.serve())
+            house.spawn(authority.keeper.rounds())
             if supervise_at is not None:
                 house.spawn(house.supervise(supervise_at))
             yield
@@ -74,19 +86,21 @@ def make_app(
         redoc_url=None,
         debug=False,
     )
-    authority = Authority(house.access, house.settings)
+    authority = Authority(house.access, house.settings, house.clock)
+    trail = AuditTrail(app, house.database, house.clock)
     errors.install(app, house.clock)
     register_websocket(app, house, authority)
     register_ingest(app, house, authority)
     taker = reports.Reports(house)
     app.include_router(reports.routes(taker, authority))
     app.include_router(frames.routes(house, authority))
-    for part in (sessions, history, media, training, models, scenarios, server):
+    app.include_router(auth.routes(house, authority, trail))
+    for part in (sessions, rooms, history, media, training, models, scenarios, server):
         app.include_router(part.routes(house, authority))
     _document(app)
     root_path = house.settings.root_path.rstrip("/")
     guard = Guard(
-        mount_socketio(app, house, authority, ping_interval=pings[0], ping_timeout=pings[1]),
+        mount_socketio(trail, house, authority, ping_interval=pings[0], ping_timeout=pings[1]),
         authority.doors,
         house.clock,
         house.settings.performance.max_body_bytes,
@@ -96,7 +110,7 @@ def make_app(
         _below(root_path, guard),
         allow_origins=origins,
         allow_credentials="*" not in origins,
-        allow_methods=["GET", "POST", "PUT", "DELETE"],
+        allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
         allow_headers=["Authorization", "Content-Type"],
         max_age=600,
     )
@@ -133,6 +147,32 @@ def _below(root_path: str, app: ASGIApp) -> ASGIApp:
     return told
 
 
+DOOR_ANSWERS = {
+    "400": "The request makes no sense now, or knocks at the wrong door.",
+    "401": "No token that holds.",
+    "403": "Not allowed.",
+    "410": "The room that the token is from is closed.",
+    "429": "Too many; come back later.",
+    "503": "Not now.",
+}
+
+
+def _with_doors(operation: dict[str, Any]) -> None:
+    """Put what the doors answer beside what a route documents of itself."""
+    asks = "security" in operation
+    for status, words in DOOR_ANSWERS.items():
+        if asks or status in ("400", "503"):
+            operation["responses"].setdefault(
+                status,
+                {
+                    "description": words,
+                    "content": {
+                        "application/json": {"schema": {"$ref": "#/components/schemas/Error"}}
+                    },
+                },
+            )
+
+
 def _document(app: FastAPI) -> None:
     """Put the shapes that msgspec decodes beside pydantic's in the OpenAPI document."""
 
@@ -148,6 +188,7 @@ def _document(app: FastAPI) -> None:
                 known.pop(name, None)
             for path in schema["paths"].values():
                 for operation in path.values():
+                    _with_doors(operation)
                     refused = operation.get("responses", {}).get("422", {})
                     if refused:
                         refused["content"] = {

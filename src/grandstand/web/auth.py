@@ -8,12 +8,14 @@ browser on that machine happens to show must still not reach it: so the Host hea
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
-from fastapi import Depends, Request, WebSocket
+import msgspec
+from fastapi import Depends, Request, Security, WebSocket
 from fastapi.security import HTTPBearer
 from fastapi.security.http import HTTPAuthorizationCredentials
 from starlette.datastructures import Headers
@@ -21,17 +23,45 @@ from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as AsgiScope
 
 from grandstand.clock import Clock
-from grandstand.errors import BadRequest, Forbidden, GrandstandError, TooLarge, UnsupportedMedia
+from grandstand.errors import (
+    BadRequest,
+    Forbidden,
+    GrandstandError,
+    TooLarge,
+    Unauthenticated,
+    UnsupportedMedia,
+)
 from grandstand.service.access import Access, Grant, Scope
+from grandstand.service.rooms import normal
 from grandstand.settings import Settings
+from grandstand.store.rooms import Standing, no_room
+from grandstand.web.audit import ASKED, GRANT, address_in
 from grandstand.web.errors import error_response
+from grandstand.web.keeper import Keeper
+from grandstand.web.limits import Limits
 
 FRAMES = re.compile(r"/api/training/sessions/[^/]+/frame$")
 """The one route that takes images; a form cannot send those across sites either."""
 MOST_KNOWN = 64
 """Pairs of Host and Content-Type that are remembered as let in."""
+SUBPROTOCOL, TOKEN_PROTOCOL = "grandstand", "token."
+"""What a browser may offer with a socket: the first is accepted, the second brings a token."""
+FIRST_MESSAGE_SECONDS = 5.0
+MOST_TOKEN = 8192
+"""Characters of a first message."""
+STRANGER = Grant("visitor", frozenset())
+"""Somebody without a token where one is wanted: may do what needs no right, as join a room."""
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 ANY_ADDRESS = ("0.0.0.0", "::", "")  # noqa: S104 - recognised, not bound
+
+
+USUAL = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"same-origin"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"permissions-policy", b"camera=(), microphone=(), geolocation=()"),
+)
+"""Headers of every answer that has no better ones of its own; the page has its own policy."""
 
 
 class Doors:
@@ -101,6 +131,7 @@ class Guard:
         except GrandstandError as error:
             await error_response(error, self.clock)(scope, receive, send)
             return
+        send = _with_headers(send)
         try:
             await self._app(scope, receive, send)
         except TooLarge as error:  # from `_bounded`, through an app without handlers of ours
@@ -182,67 +213,238 @@ class Guard:
         )
 
 
-class Authority:
-    """Turns requests and sockets into grants."""
+def _with_headers(send: Send) -> Send:
+    """`send`, with what keeps a browser from making more of an answer than it is."""
 
-    def __init__(self, access: Access, settings: Settings) -> None:
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = message.setdefault("headers", [])
+            have = {name for name, _ in headers}
+            message["headers"] = [*headers, *(h for h in USUAL if h[0] not in have)]
+        await send(message)
+
+    return sending
+
+
+class Authority:
+    """Turns requests and sockets into grants.
+
+    Attributes:
+        doors: which hosts and origins may knock.
+        keeper: asks open sockets again whether they may stay.
+        limits: how much is too much.
+    """
+
+    def __init__(self, access: Access, settings: Settings, clock: Clock) -> None:
         self._access = access
+        self._clock = clock
         self.doors = Doors(
             settings.host, settings.security.allowed_hosts, settings.security.cors_origins
         )
+        self.keeper = Keeper(access, clock)
+        self.limits = Limits(settings, clock)
 
     def require(self, scope: Scope) -> Any:
         """The dependency that lets a request through only with a right; gives its `Grant`.
 
         A token bound to one session (or evaluation) opens only that one's routes.
         """
-        bearer = HTTPBearer(auto_error=False, scheme_name="token")
-        access = self._access
+        # The scope is named here too, for the API's description.
+        asked = Security(HTTPBearer(auto_error=False, scheme_name="token"), scopes=[scope])
 
         async def granted(
             request: Request,
-            credentials: HTTPAuthorizationCredentials | None = Depends(bearer),
+            credentials: HTTPAuthorizationCredentials | None = asked,
         ) -> Grant:
-            grant = access.grant(credentials.credentials if credentials else None)
+            grant = await self.admit(request.scope, credentials, scope)
             where = request.path_params
             grant.check(scope, where.get("session_id"), where.get("evaluation_id"))
             return grant
 
         return Depends(granted)
 
-    def grant(self, authorization: bytes | None) -> Grant:
-        """The grant that goes with an Authorization header (or none).
+    def anybody(self) -> Any:
+        """The dependency that lets through whoever has a grant at all; gives it."""
+        bearer = HTTPBearer(auto_error=False, scheme_name="token")
+
+        async def granted(
+            request: Request,
+            credentials: HTTPAuthorizationCredentials | None = Depends(bearer),
+        ) -> Grant:
+            return await self.admit(request.scope, credentials, None)
+
+        return Depends(granted)
+
+    def visitor(self) -> Any:
+        """The dependency that lets everybody through, also who has no account: gives the grant of
+        the token that was sent, if any."""
+
+        async def granted(request: Request) -> Grant:
+            where = request.scope
+            where[ASKED] = None
+            told = request.headers.get("authorization")
+            if told is None and self._access.enabled:
+                grant = STRANGER
+            else:
+                grant = await self.of_header(told.encode("latin-1") if told is not None else None)
+            where[GRANT] = grant
+            await self.limits.request(grant, address_of(where))
+            return grant
+
+        return Depends(granted)
+
+    def require_in_room(self, scope: Scope) -> Any:
+        """The same as `require`, for routes of a room (`code`): the right must hold for its
+        session."""
+        asked = Security(HTTPBearer(auto_error=False, scheme_name="token"), scopes=[scope])
+
+        async def granted(
+            request: Request,
+            credentials: HTTPAuthorizationCredentials | None = asked,
+        ) -> Grant:
+            grant = await self.admit(request.scope, credentials, scope)
+            code = normal(str(request.path_params["code"]))
+            if credentials is None:  # whoever comes without a token may be trying codes
+                room: Standing | None = await self.room(code, address_of(request.scope))
+            else:
+                room = await self._room(code)
+            grant.check(scope, room.session_id if room is not None else None)
+            if room is None:
+                raise no_room(code)
+            return grant
+
+        return Depends(granted)
+
+    async def room(self, code: str, address: str) -> Standing:
+        """The open room of a code; asking for one that is not there counts as a guess.
+
+        Raises:
+            NotFound: there is none.
+            TooMany: there were too many guesses from this address.
+        """
+        code = normal(code)
+        async with self.limits.look_up(address, "room_not_found"):
+            room = await self._room(code)
+            if room is None:
+                raise no_room(code)
+            return room
+
+    async def _room(self, code: str) -> Standing | None:
+        room = self._access.room(code)
+        if room is None and await self._access.learn():
+            room = self._access.room(code)
+        return room
+
+    async def admit(
+        self,
+        where: AsgiScope,
+        credentials: HTTPAuthorizationCredentials | None,
+        scope: Scope | None,
+    ) -> Grant:
+        """The grant of a request, counted and left for the audit trail.
 
         Raises:
             Unauthenticated: see `Access.grant`.
+            TooMany: there were too many.
+        """
+        where[ASKED] = scope
+        grant = await self.of_token(credentials.credentials if credentials else None)
+        where[GRANT] = grant
+        await self.limits.request(grant, address_of(where))
+        return grant
+
+    async def of_token(self, token: str | None) -> Grant:
+        """The grant that goes with a token (or none).
+
+        Raises:
+            Unauthenticated, Forbidden, Gone: see `Access.grant`.
+        """
+        try:
+            return self._access.grant(token)
+        except GrandstandError:
+            # Perhaps it was made a moment ago, by somebody else.
+            if token is None or not await self._access.learn():
+                raise
+        return self._access.grant(token)
+
+    async def of_header(self, authorization: bytes | None) -> Grant:
+        """The grant that goes with an Authorization header (or none).
+
+        Raises:
+            Unauthenticated, Forbidden, Gone: see `Access.grant`.
         """
         if authorization is None or authorization[:7].lower() != b"bearer ":
-            return self._access.grant(None)
-        return self._access.grant(authorization[7:].strip().decode("latin-1"))
+            return await self.of_token(None)
+        return await self.of_token(authorization[7:].strip().decode("latin-1"))
+
+    async def accept(self, websocket: WebSocket) -> None:
+        """Accept a socket before anything of it is looked at: refused earlier, a browser would see
+        a bare 403 and nobody could tell it why."""
+        offered = websocket.scope.get("subprotocols") or []
+        await websocket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
 
     async def authorize_socket(
         self, websocket: WebSocket, scope: Scope, session_id: str | None
     ) -> Grant:
-        """The grant of a socket, from its header or its `token` query parameter.
+        """The grant of an accepted socket: from its header, its subprotocols, its `token` query
+        parameter or, where it brings none and needs one, its first message.
 
         Raises:
             GrandstandError: with the close code that refuses it.
         """
         self.doors.check(websocket.headers)
-        header = websocket.headers.get("authorization", "")
-        token = header[7:] if header.lower().startswith("bearer ") else None
-        grant = self._access.grant(token or websocket.query_params.get("token"))
-        grant.check(scope, session_id)
+        await self.limits.connection(address_of(websocket.scope))
+        token = _brought(websocket)
+        try:
+            grant = await self.of_token(token)
+            grant.check(scope, session_id)
+        except Unauthenticated:
+            if token is not None:
+                raise
+            grant = await self.of_token(await self._first_message(websocket))
+            grant.check(scope, session_id)
         return grant
 
+    async def _first_message(self, websocket: WebSocket) -> str | None:
+        """The token of a socket that says it first of all; None when it says something else."""
+        first = asyncio.ensure_future(websocket.receive())
+        bound = asyncio.ensure_future(self._clock.sleep(FIRST_MESSAGE_SECONDS))
+        try:
+            await asyncio.wait((first, bound), return_when=asyncio.FIRST_COMPLETED)
+            if not first.done():
+                return None
+            text = first.result().get("text")
+        finally:
+            first.cancel()
+            bound.cancel()
+        return token_in(text) if text is not None and len(text) <= MOST_TOKEN else None
 
-AuthorizeSocket = Callable[[WebSocket, Scope, str | None], Awaitable[Grant]]
+
+def token_in(text: str) -> str | None:
+    """The token of a message ``{"type": "authorize", "token": …}``; None of any other."""
+    try:
+        told = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    if not isinstance(told, dict) or told.get("type") != "authorize":
+        return None
+    token = told.get("token")
+    return token if isinstance(token, str) else None
+
+
+def _brought(websocket: WebSocket) -> str | None:
+    header = websocket.headers.get("authorization", "")
+    if header.lower().startswith("bearer "):
+        return str(header[7:].strip())
+    for offered in websocket.scope.get("subprotocols") or []:
+        if offered.startswith(TOKEN_PROTOCOL):
+            return str(offered[len(TOKEN_PROTOCOL) :])
+    return websocket.query_params.get("token")
 
 
 def address_of(scope: AsgiScope) -> str:
     """Where a connection comes from; empty where the server cannot tell (a Unix socket)."""
-    client = scope.get("client")
-    return str(client[0]) if client else ""
+    return address_in(scope)
 
 
 def _hostname(host: str) -> str:

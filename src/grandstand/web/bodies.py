@@ -17,6 +17,7 @@ from pydantic import (
 from grandstand.model.session import Status
 from grandstand.model.stopping import StoppingRules
 from grandstand.model.telemetry import as_utc, encode
+from grandstand.service.rooms import RoomAccess
 
 Moment = Annotated[datetime, AfterValidator(as_utc)]
 DEEPEST = 64
@@ -216,3 +217,41 @@ class Evaluated(Body):
     status: Literal["completed", "failed"]
     result: Free | None = None
     error: Free | None = None
+
+
+class RoomCreate(Body):
+    """Open a session's room."""
+
+    access: RoomAccess = RoomAccess.PUBLIC
+    password: str | None = Field(None, min_length=1, max_length=1024)
+    """Of a password room, 6 characters or more; left out, one is made and told this once."""
+    name: str | None = Field(None, min_length=1, max_length=64)
+    max_spectators: int = Field(50, ge=1, le=10_000)
+    expires_at: Moment | None = None
+    """When it closes by itself."""
+
+
+class RoomChange(Body):
+    """Change a room; what is left out stays."""
+
+    access: RoomAccess | None = None
+    password: str | None = Field(None, min_length=1, max_length=1024)
+    name: str | None = Field(None, min_length=1, max_length=64)
+    max_spectators: int | None = Field(None, ge=1, le=10_000)
+    expires_at: Moment | None = None
+    """null: never."""
+
+
+class RoomJoin(Body):
+    """Take a seat in a room."""
+
+    user_name: str | None = Field(None, min_length=1, max_length=64)
+    """For the others to see; whoever is signed in has their account's."""
+    password: str | None = Field(None, min_length=1, max_length=1024)
+    invitation: str | None = Field(None, min_length=1, max_length=4096)
+
+
+class RoomInvite(Body):
+    """Make an invitation to a room."""
+
+    hours: float = Field(24, gt=0, le=24 * 30)

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from grandstand.clock import Clock
 from grandstand.errors import GrandstandError, NotFound, ValidationFailed
 from grandstand.model.telemetry import encode, finite_or_name, malformed
+from grandstand.web.audit import ERROR
 
 logger = logging.getLogger("grandstand.web")
 
@@ -68,11 +69,14 @@ def install(app: FastAPI, clock: Clock) -> None:
 
     @app.exception_handler(GrandstandError)
     async def ours(request: Request, error: GrandstandError) -> Response:
+        request.scope[ERROR] = error.code
         return error_response(error, clock)
 
     @app.exception_handler(RequestValidationError)
     async def refused(request: Request, error: RequestValidationError) -> Response:
-        return error_response(from_validation(error), clock)
+        known = from_validation(error)
+        request.scope[ERROR] = known.code
+        return error_response(known, clock)
 
     @app.exception_handler(HTTPException)
     async def plain(request: Request, error: HTTPException) -> Response:

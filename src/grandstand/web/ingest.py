@@ -12,39 +12,40 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 
 from fastapi import FastAPI, WebSocket
 
 from grandstand.assembly import Assembly
 from grandstand.bus.base import Deleted, News
-from grandstand.errors import Conflict, GrandstandError
+from grandstand.errors import Conflict, GrandstandError, TooMany
 from grandstand.live.outbox import Outbox, QueueOutbox, WireOutbox
 from grandstand.service.access import Grant, Scope
 from grandstand.web.auth import Authority, address_of
+from grandstand.web.keeper import Held
 from grandstand.web.reporter import Reporter
 from grandstand.web.transport import Wire, wire_of
 from grandstand.web.websocket import add_socket, both, ender, refuse
 
 DELETED = 4410
+METER_SECONDS = 1.0
 
 
 def register_ingest(app: FastAPI, house: Assembly, authority: Authority) -> None:
     """Put the reporters' socket into `app`."""
-    reporters = Reporters(house)
+    reporters = Reporters(house, authority)
 
     async def report(websocket: WebSocket) -> None:
         session_id = str(websocket.path_params["session_id"])
         address = address_of(websocket.scope)
-        # Refused only after it is accepted, as a spectator's socket is.
-        await websocket.accept()
+        await authority.accept(websocket)
         try:
-            grant = await authority.authorize_socket(websocket, Scope.REPORT, session_id)
             house.hub.enter(address)
         except GrandstandError as error:
             await refuse(websocket, error)
             return
         try:
+            grant = await authority.authorize_socket(websocket, Scope.REPORT, session_id)
             await reporters.serve(websocket, session_id, grant)
         except GrandstandError as error:
             await refuse(websocket, error)
@@ -57,8 +58,10 @@ def register_ingest(app: FastAPI, house: Assembly, authority: Authority) -> None
 class Reporters:
     """The open reporters' sockets, for what all of them have to hear."""
 
-    def __init__(self, house: Assembly) -> None:
+    def __init__(self, house: Assembly, authority: Authority) -> None:
         self._house = house
+        self._keeper = authority.keeper
+        self._limits = authority.limits
         self._open: set[Reporter] = set()
         house.bus.subscribe(self._hear)
         house.hub.at_close(self._goodbye)
@@ -87,7 +90,7 @@ class Reporters:
         self, websocket: WebSocket, session_id: str, grant: Grant, wire: Wire
     ) -> None:
         reporter = self._reporter(session_id, grant, WireOutbox(wire), wire.hold)
-        with self._among(reporter):
+        async with self._among(reporter, address_of(websocket.scope)):
             wire.listen(reporter.take)
             while (await websocket.receive())["type"] != "websocket.disconnect":
                 pass  # what was queued before the wire was listened to is with the reporter
@@ -113,7 +116,7 @@ class Reporters:
                 reporter.take([text.encode() if text is not None else message["bytes"]])
                 await free.wait()
 
-        with self._among(reporter):
+        async with self._among(reporter, address_of(websocket.scope)):
             await both(outbox, listen())
             await reporter.left()
 
@@ -124,13 +127,36 @@ class Reporters:
             self._house, session_id, grant, outbox, hold, lambda: 1 / max(1, len(self._open))
         )
 
-    @contextlib.contextmanager
-    def _among(self, reporter: Reporter) -> Iterator[None]:
+    @contextlib.asynccontextmanager
+    async def _among(self, reporter: Reporter, address: str) -> AsyncIterator[None]:
         self._open.add(reporter)
+        held = Held(reporter.grant, Scope.REPORT, reporter.session_id, reporter.close)
+        meter = (
+            asyncio.create_task(self._meter(reporter, address)) if self._limits.enabled else None
+        )
         try:
-            yield
+            with self._keeper.keep(held):
+                yield
         finally:
             self._open.discard(reporter)
+            if meter is not None:
+                meter.cancel()
+                await asyncio.wait((meter,))
+
+    async def _meter(self, reporter: Reporter, address: str) -> None:
+        """Count what a reporter sends, once a second."""
+        counted = 0
+        while True:
+            await self._house.clock.sleep(METER_SECONDS)
+            size, counted = reporter.taken_bytes - counted, reporter.taken_bytes
+            if not size:
+                continue
+            try:
+                await self._limits.ingest(reporter.grant, address, size)
+            except TooMany as error:
+                seconds = error.retry_after_seconds or METER_SECONDS
+                reporter.close(error.close_code, f"{seconds:.0f} seconds: {error.message}")
+                return
 
     def _hear(self, news: News) -> None:
         if isinstance(news, Deleted):

@@ -77,8 +77,9 @@ class Reporter:
         share: Callable[[], float] = lambda: 1.0,
     ) -> None:
         self.session_id = session_id
+        self.taken_bytes = 0
         self._house = house
-        self._grant = grant
+        self.grant = grant
         self._outbox = outbox
         self._hold = hold
         self._share = share
@@ -111,6 +112,7 @@ class Reporter:
         """Take frames as they arrived; returns at once."""
         if not self._open:
             return
+        self.taken_bytes += sum(map(len, frames))
         items = read_usual(frames)
         if items is not None and max(map(len, frames)) <= self._largest:
             self._read += len(frames)
@@ -231,7 +233,7 @@ class Reporter:
             size += part.size
             # Tasks begin in the order in which they are made, and each gives its batch to the
             # writer before it waits for anything: the store sees them in the order of the frames.
-            part.task = self._loop.create_task(record(self.session_id, part.batch, self._grant))
+            part.task = self._loop.create_task(record(self.session_id, part.batch, self.grant))
             part.task.add_done_callback(self._landed)
             self._flying.append(part)
         self._flying[-1].last = True

@@ -30,7 +30,7 @@ from grandstand.model.telemetry import (
 from grandstand.service.access import Grant, Scope
 from grandstand.service.telemetry import Receipt
 from grandstand.web.answers import RECEIPT, gives, raw, shape, takes
-from grandstand.web.auth import Authority, Guard
+from grandstand.web.auth import Authority, Guard, address_of
 from grandstand.web.errors import error_response, unexpected
 
 BASE: Final = "/api/training/sessions"
@@ -176,11 +176,15 @@ class ShortWay:
         clock = self._guard.clock
         try:
             receive = self._guard.admit_report(scope, headers, receive)
-            grant = self._authority.grant(headers.get(b"authorization"))
+            grant = await self._authority.of_header(headers.get(b"authorization"))
             grant.check(Scope.REPORT, session_id)
             body = await _body(receive)
             if body is None:
                 return  # it has gone, and took half of its report with it
+            if self._authority.limits.enabled:
+                address = address_of(scope)
+                await self._authority.limits.request(grant, address)
+                await self._authority.limits.ingest(grant, address, len(body))
             told = await self._take(what, session_id, body, grant)
         except GrandstandError as error:
             await error_response(error, clock)(scope, receive, send)

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 from grandstand.assembly import Assembly, build
 from grandstand.settings import Settings
 from grandstand.web.app import make_app
+from grandstand.web.http import HttpProtocol
 from grandstand.web.transport import frame_bytes, protocol_class
 
 logger = logging.getLogger("grandstand")
@@ -90,7 +91,7 @@ def uvicorn_config(app: ASGIApp | str, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         loop="auto",
-        http="httptools",
+        http=HttpProtocol,
         ws=protocol_class(),
         ws_max_size=frame_bytes(settings),
         ws_per_message_deflate=False,
@@ -137,6 +138,11 @@ def serve(
                 await house.supervise(url, demo=demo)
                 if on_ready is not None:
                     on_ready(url)
+                if house.access.nobody_yet:
+                    logger.warning(
+                        "nobody can sign in yet: grandstand users add NAME --admin makes the first "
+                        "account"
+                    )
 
             house.spawn(when_up())
             await server.serve(sockets=listeners)

@@ -6,6 +6,7 @@ trainings is a seat in the hub, so it is thinned, replayed and set aside like ev
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +14,6 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import socketio
-from fastapi import FastAPI
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as AsgiScope
@@ -28,8 +28,10 @@ from grandstand.model.telemetry import METRICS, STATUS
 from grandstand.service.access import Grant, Scope
 from grandstand.web.auth import Authority, address_of
 from grandstand.web.engine import EngineOutbox
+from grandstand.web.keeper import Held
 from grandstand.web.training_events import TrainingEvents
 from grandstand.web.transport import Wire, wire_of
+from grandstand.web.websocket import moment
 
 logger = logging.getLogger("grandstand.web.socketio")
 
@@ -43,7 +45,7 @@ MAX_SEQ = 2**53
 
 
 def mount_socketio(
-    app: FastAPI,
+    app: ASGIApp,
     house: Assembly,
     authority: Authority,
     *,
@@ -68,6 +70,7 @@ class _Client:
     session_id: str | None = None
     scenario_name: str | None = None
     joined: bool = False
+    held: Held | None = None
     seats: dict[str, Seat] = field(default_factory=dict)
 
     def hears(self, session: Session) -> bool:
@@ -122,6 +125,7 @@ class TrainingSocket:
         self._server.on("connect", self._connect)
         self._server.on("disconnect", self._disconnect)
         self._server.on("subscribe_training", self._subscribe)
+        self._server.on("authorize", self._authorize)
         self._engine_app: ASGIApp = socketio.ASGIApp(self._server, socketio_path=PATH)
         self._clients: dict[str, _Client] = {}
         self._wires: dict[str, Wire] = {}
@@ -165,10 +169,11 @@ class TrainingSocket:
         header = Headers(scope=scope).get("authorization", "")
         bearer = header[7:] if header.lower().startswith("bearer ") else None
         token = auth.get("token") if isinstance(auth, dict) else None
+        address = address_of(scope)
         try:
-            grant = self._house.access.grant(token if isinstance(token, str) else bearer)
+            await self._authority.limits.connection(address)
+            grant = await self._authority.of_token(token if isinstance(token, str) else bearer)
             grant.check(Scope.WATCH, grant.session_id)
-            address = address_of(scope)
             self._house.hub.enter(address)
         except GrandstandError as error:
             raise socketio.exceptions.ConnectionRefusedError(error.message, error.code) from None
@@ -182,7 +187,12 @@ class TrainingSocket:
             lambda: self._server.disconnect(sid),
             self._house.spawn,
         )
-        self._clients[sid] = _Client(grant, outbox, address, session_id=grant.session_id)
+        client = _Client(grant, outbox, address, session_id=grant.session_id)
+        client.held = Held(
+            grant, Scope.WATCH, grant.session_id, outbox.close, lambda: self._recheck(client)
+        )
+        self._authority.keeper.add(client.held)
+        self._clients[sid] = client
 
     async def established(self, sid: str) -> None:
         """Greet a client and let it hear, now that it knows it is connected."""
@@ -198,18 +208,40 @@ class TrainingSocket:
             to=sid,
         )
         client.joined = True
+        if client.grant.seat is not None and client.grant.session_id is not None:
+            # A room's seat is sat on from the beginning, whether there are news or not.
+            with contextlib.suppress(GrandstandError):
+                await self._subscribe_session(client, client.grant.session_id, None)
         self._seat_everywhere(client)
 
     async def _disconnect(self, sid: str, reason: str = "") -> None:
         client = self._clients.pop(sid, None)
         if client is None:
             return
+        if client.held is not None:
+            self._authority.keeper.drop(client.held)
         client.outbox.end()
         self._leave(client, tuple(client.seats))
         self._wires.pop(client.outbox.eio_sid, None)
         self._house.hub.leave(client.address)
         if not self._clients:
             self._sessions.clear()
+
+    async def _authorize(self, sid: str, told: Any = None) -> dict[str, Any]:
+        """Let a connection go on with another token; the answer is the ack."""
+        client = self._clients.get(sid)
+        token = told.get("token") if isinstance(told, dict) else None
+        if client is None or client.held is None or not isinstance(token, str):
+            return {"authorized": False, "error": "bad_token", "message": "token must be a text"}
+        try:
+            grant = await self._authority.of_token(token)
+            self._authority.keeper.renew(client.held, grant)
+        except GrandstandError as error:
+            return {"authorized": False, "error": error.code, "message": error.message}
+        client.grant = grant
+        ends = moment(grant.expires_at)
+        until = None if ends is None else ends.isoformat().replace("+00:00", "Z")
+        return {"authorized": True, "expires_at": until}
 
     async def _subscribe(self, sid: str, wish: Any = None) -> dict[str, Any]:
         """Narrow a connection to one session or one scenario; the answer is the ack."""
@@ -240,7 +272,13 @@ class TrainingSocket:
         client.grant.check(Scope.WATCH, session_id)
         since = since if type(since) is int and 0 <= since <= MAX_SEQ else None
         seat = self._house.hub.sit(
-            session_id, client.outbox, dialect=self._dialect, types=TYPES, counted=True
+            session_id,
+            client.outbox,
+            name=client.grant.subject if client.grant.seat is not None else "",
+            who=client.grant.seat,
+            dialect=self._dialect,
+            types=TYPES,
+            counted=True,
         )
         try:
             session = await self._house.sessions.get(session_id)
@@ -271,6 +309,12 @@ class TrainingSocket:
     def _wanted(self, client: _Client, session_id: str) -> bool:
         session = self._sessions.get(session_id)
         return session is not None and client.hears(session)
+
+    def _recheck(self, client: _Client) -> None:
+        """Leave the sessions that were closed to it meanwhile, hear those that were opened."""
+        self._leave(client, [s for s in client.seats if not client.grant.covers(Scope.WATCH, s)])
+        for session in self._sessions.values():
+            self._seat(client, session, session.last_seq)
 
     def _seat_everywhere(self, client: _Client) -> None:
         for session in self._sessions.values():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -16,7 +17,7 @@ from fastapi import FastAPI, WebSocket, WebSocketDisconnect
 from starlette.routing import WebSocketRoute
 
 from grandstand.assembly import Assembly
-from grandstand.errors import GrandstandError
+from grandstand.errors import BadRequest, GrandstandError
 from grandstand.live.frames import brief
 from grandstand.live.hub import types_of
 from grandstand.live.outbox import Outbox, QueueOutbox, WireOutbox
@@ -24,8 +25,10 @@ from grandstand.live.seat import Seat
 from grandstand.model.frames import FRAME
 from grandstand.model.session import Session
 from grandstand.model.telemetry import CONNECTION, ERROR, MESSAGE_TYPES, encode, envelope
-from grandstand.service.access import Scope
+from grandstand.service.access import Grant, Scope
 from grandstand.web.auth import Authority, address_of
+from grandstand.web.errors import error_body
+from grandstand.web.keeper import Held
 from grandstand.web.transport import wire_of
 
 logger = logging.getLogger("grandstand.web.socket")
@@ -44,23 +47,26 @@ def register_websocket(app: FastAPI, house: Assembly, authority: Authority) -> N
         session_id = str(websocket.path_params["session_id"])
         address = address_of(websocket.scope)
         asked = websocket.query_params
-        # Refused only after it is accepted: before, a browser would see a bare 403.
-        await websocket.accept()
+        await authority.accept(websocket)
         try:
-            await authority.authorize_socket(websocket, Scope.WATCH, session_id)
             house.hub.enter(address)
         except GrandstandError as error:
             await refuse(websocket, error)
             return
         try:
+            grant = await authority.authorize_socket(websocket, Scope.WATCH, session_id)
             await _serve(
                 websocket,
                 house,
+                authority,
+                grant,
                 session_id,
                 asked.get("user_name", ""),
                 asked.get("since"),
                 asked.get("max_hz"),
             )
+        except GrandstandError as error:
+            await refuse(websocket, error)
         finally:
             house.hub.leave(address)
 
@@ -78,6 +84,8 @@ def add_socket(
 async def _serve(
     websocket: WebSocket,
     house: Assembly,
+    authority: Authority,
+    grant: Grant,
     session_id: str,
     user_name: str,
     since: str | None,
@@ -89,12 +97,12 @@ async def _serve(
     )
     outbox: Outbox | None = WireOutbox(wire) if wire else queue
     assert outbox is not None
-    try:
-        seat = house.hub.sit(session_id, outbox, name=_name(user_name))
-    except GrandstandError as error:
-        await refuse(websocket, error)
-        return
-    spectator = _Spectator(websocket, house, seat)
+    # A seat in a room has its name; two sockets of it are one spectator.
+    name = grant.subject if grant.seat is not None else _name(user_name)
+    seat = house.hub.sit(session_id, outbox, name=name, who=grant.seat)
+    held = Held(grant, Scope.WATCH, session_id, seat.leave)
+    spectator = _Spectator(websocket, house, authority, held, seat)
+    authority.keeper.add(held)
     try:
         # Read after taking the seat: whatever is committed from here on, the stand hears of.
         session = await house.sessions.get(session_id)
@@ -102,9 +110,8 @@ async def _serve(
             await spectator.listen(session, since, max_hz)
         else:
             await both(queue, spectator.listen(session, since, max_hz))
-    except GrandstandError as error:
-        await refuse(websocket, error)
     finally:
+        authority.keeper.drop(held)
         house.hub.rise(seat)
 
 
@@ -132,9 +139,13 @@ async def both(queue: QueueOutbox, listening: Coroutine[Any, Any, None]) -> None
 class _Spectator:
     """What one socket is told and asks."""
 
-    def __init__(self, websocket: WebSocket, house: Assembly, seat: Seat) -> None:
+    def __init__(
+        self, websocket: WebSocket, house: Assembly, authority: Authority, held: Held, seat: Seat
+    ) -> None:
         self._socket = websocket
         self._house = house
+        self._authority = authority
+        self._held = held
         self._seat = seat
         self._session_id = seat.stand.session_id
 
@@ -194,13 +205,15 @@ class _Spectator:
                 self._error("bad_since", "since must be a seq: a whole number, 0 or more")
         elif kind == "set_rate":
             self._set_rate(asked.get("max_hz"))
+        elif kind == "authorize":
+            await self._authorize(asked.get("token"))
         elif kind == "ping":
             self._say({"event": "pong", "status": "connected", "id": asked.get("id")})
         elif isinstance(kind, str):
             self._error(
                 "unknown_type",
                 f"there is no message type {kind[:64]!r}",
-                "Send subscribe, unsubscribe, resume, set_rate or ping.",
+                "Send subscribe, unsubscribe, resume, set_rate, authorize or ping.",
             )
         else:
             self._error("bad_message", "a message is a JSON object with a type")
@@ -254,6 +267,21 @@ class _Spectator:
         self._seat.stand.tune(self._seat, max_hz=float(max_hz))
         self._say({"event": "rate", "status": "connected", "max_hz": float(max_hz)})
 
+    async def _authorize(self, token: Any) -> None:
+        """Go on with another token, before the one it came with expires."""
+        if not isinstance(token, str):
+            self._error("bad_token", "token must be a text")
+            return
+        try:
+            grant = await self._authority.of_token(token)
+            self._authority.keeper.renew(self._held, grant)
+        except GrandstandError as error:
+            self._tell(error)
+            return
+        self._say(
+            {"event": "authorized", "status": "connected", "expires_at": moment(grant.expires_at)}
+        )
+
     def _recovered(self, since: int) -> Callable[[bool, int], None]:
         def tell(recovered: bool, last_seq: int) -> None:
             self._say(
@@ -277,15 +305,17 @@ class _Spectator:
         self._seat.say(envelope(CONNECTION, self._session_id, None, now, encode(data)))
 
     def _error(self, code: str, message: str, detail: str = "") -> None:
+        self._tell(BadRequest(message, code=code, detail=detail))
+
+    def _tell(self, error: GrandstandError) -> None:
+        data = encode(error_body(error, self._house.clock))
         now = self._house.clock.now()
-        data = {
-            "error": code,
-            "message": message,
-            "detail": detail,
-            "details": {},
-            "timestamp": now,
-        }
-        self._seat.say(envelope(ERROR, self._session_id, None, now, encode(data)))
+        self._seat.say(envelope(ERROR, self._session_id, None, now, data))
+
+
+def moment(seconds: float | None) -> datetime | None:
+    """Seconds since 1970 as a time."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
 def _name(told: str) -> str:

@@ -12,7 +12,7 @@ from grandstand.client.integration import (
     TrainingEngineIntegration,
 )
 from grandstand.clock import ManualClock
-from grandstand.errors import Conflict, NotFound, Unavailable
+from grandstand.errors import Conflict, NotFound
 
 from .conftest import RecordingServer
 
@@ -116,8 +116,3 @@ async def test_a_room_without_a_session_is_closed_again(server: RecordingServer)
         await integration.create_integrated_session("t", password_protected=False)
     assert rooms.open == {}
     await integration.training.aclose()
-
-
-async def test_without_a_spectator_system_it_says_so(server: RecordingServer) -> None:
-    with pytest.raises(Unavailable, match="no spectator system"):
-        await SpectatorManagerIntegration(server.url).create_integrated_session("t")

@@ -56,8 +56,10 @@ def routes(house: Assembly, authority: Authority) -> APIRouter:
     @router.get("/status", **gives(ANY))
     async def status(grant: Grant = watch) -> Response:
         """What the server is doing."""
-        running = await house.sessions.listing(limit=1)
-        every = await house.sessions.listing(statuses=[], archived=None, limit=1)
+        running = await house.sessions.listing(limit=1, locked=not grant.closed)
+        every = await house.sessions.listing(
+            statuses=[], archived=None, limit=1, locked=not grant.closed
+        )
         return answer(
             {
                 "status": "running",

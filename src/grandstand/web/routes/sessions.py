@@ -12,7 +12,7 @@ from fastapi.responses import StreamingResponse
 from grandstand.assembly import Assembly
 from grandstand.errors import ValidationFailed
 from grandstand.model.checkpoints import checkpoint_name
-from grandstand.model.session import Status
+from grandstand.model.session import Kind, Session, Status
 from grandstand.service.access import Grant, Scope
 from grandstand.service.files import checkpoint_archive, list_checkpoints, remove_checkpoint
 from grandstand.service.sessions import VERBS, NewSession
@@ -41,7 +41,7 @@ def routes(house: Assembly, authority: Authority) -> APIRouter:
     async def create_session(body: SessionCreate, grant: Grant = report) -> Response:
         """Open an external session; it is running at once."""
         new = NewSession(**body.model_dump())
-        return answer(await sessions.create(new), 201)
+        return answer(_seen(await sessions.create(new), grant), 201)
 
     @router.get(BASE, **gives(listing("sessions", shape("Session"), counts=COUNTS), 422))
     async def list_sessions(
@@ -67,6 +67,7 @@ def routes(house: Assembly, authority: Authority) -> APIRouter:
             tag=tag,
             q=q,
             archived=archived,
+            locked=not grant.closed,
             sort=sort,
             limit=limit,
             cursor=cursor,
@@ -94,7 +95,9 @@ def routes(house: Assembly, authority: Authority) -> APIRouter:
         empty = [k for k, v in changes.items() if v is None and k != "end_time"]
         if empty:
             raise ValidationFailed(f"{empty[0]}: must not be null", details={"field": empty[0]})
-        return answer(await sessions.update(session_id, changes))
+        if session_id in grant.closed:
+            await _by_script(session_id, grant)
+        return answer(_seen(await sessions.update(session_id, changes), grant))
 
     @router.delete(BASE + "/{session_id}", **gives(None, 404, 409, status=204))
     async def delete_session(
@@ -143,6 +146,8 @@ def routes(house: Assembly, authority: Authority) -> APIRouter:
     @router.get(BASE + "/{session_id}/order", **gives(ANY, 404, 409))
     async def get_order(session_id: str, grant: Grant = report) -> Response:
         """What the worker of a managed session is to do."""
+        if session_id in grant.closed:
+            grant.check(Scope.WATCH, session_id)
         return answer(await house.training.order(session_id, grant))
 
     @router.post(BASE + "/{session_id}/heartbeat", **gives(ANY, 404, 409, 422))
@@ -166,9 +171,39 @@ def routes(house: Assembly, authority: Authority) -> APIRouter:
     async def post_finish(session_id: str, body: Finish, grant: Grant = report) -> Response:
         """End a session."""
         told = body.model_dump()
-        return answer(await house.training.finish(session_id, grant, told.pop("status"), **told))
+        if session_id in grant.closed:
+            await _by_script(session_id, grant)
+        session = await house.training.finish(session_id, grant, told.pop("status"), **told)
+        return answer(_seen(session, grant))
+
+    async def _by_script(session_id: str, grant: Grant) -> None:
+        """Hold that a session one may report into, but not watch, is a script's own: a worker has
+        a token.
+
+        Raises:
+            Unauthenticated: the session wants the token of its room.
+        """
+        if (await sessions.get(session_id)).kind is Kind.MANAGED:
+            grant.check(Scope.WATCH, session_id)
 
     return router
+
+
+def _seen(session: Session, grant: Grant) -> Session:
+    """A session as whoever reports into it may see it: where it is watched in a room, barely."""
+    if session.session_id not in grant.closed:
+        return session
+    return Session(
+        session_id=session.session_id,
+        training_session_id=session.training_session_id,
+        kind=session.kind,
+        name=session.session_id,
+        algorithm="",
+        status=session.status,
+        wanted=session.wanted,
+        created_at=session.created_at,
+        last_seq=session.last_seq,
+    )
 
 
 def _verb(router: APIRouter, house: Assembly, operate: Any, verb: str) -> None:

@@ -42,6 +42,8 @@ def routes(house: Assembly, authority: Authority) -> APIRouter:
             told["early_stopping"] = body.early_stopping.model_dump(
                 by_alias=True, exclude_none=True
             )
+        if (source := (told["resume_from"] or {}).get("session_id")) is not None:
+            grant.check(Scope.OPERATE, source)
         started = await house.training.start(NewTraining(**told))
         session = started.session
         waiting = started.queue_position > 0
@@ -65,7 +67,10 @@ def routes(house: Assembly, authority: Authority) -> APIRouter:
     @router.post("/stop", **gives(ANY, 400, 404, 409, 422))
     async def stop_training(body: TrainingStop | None = None, grant: Grant = operate) -> Response:
         """Stop a training; its model is kept."""
-        session = await house.training.stop(body.session_id if body else None)
+        session_id = body.session_id if body else None
+        if session_id is not None:
+            grant.check(Scope.OPERATE, session_id)
+        session = await house.training.stop(session_id, closed=grant.closed)
         return answer(
             {
                 "message": _stopped(session),
@@ -84,17 +89,17 @@ def routes(house: Assembly, authority: Authority) -> APIRouter:
     @router.get("/status", **gives(ANY))
     async def training_status(grant: Grant = watch) -> Response:
         """What is being trained now."""
-        return answer(await house.training.status())
+        return answer(await house.training.status(grant.closed))
 
     @router.get("/queue", **gives(listing("queue", WAITING)))
     async def training_queue(grant: Grant = watch) -> Response:
         """The trainings that wait for a free place, the next one first."""
-        return answer(_queue(await house.queue.listing()))
+        return answer(_queue(await house.queue.listing(), grant))
 
     @router.patch("/queue/{session_id}", **gives(listing("queue", WAITING), 404, 409, 422))
     async def move_in_queue(session_id: str, body: QueueChange, grant: Grant = operate) -> Response:
         """Give a waiting training another priority or place."""
-        return answer(_queue(await house.queue.move(session_id, **body.model_dump())))
+        return answer(_queue(await house.queue.move(session_id, **body.model_dump()), grant))
 
     @router.delete("/queue/{session_id}", **gives(shape("Session"), 404, 409))
     async def leave_queue(session_id: str, grant: Grant = operate) -> Response:
@@ -104,8 +109,12 @@ def routes(house: Assembly, authority: Authority) -> APIRouter:
     return router
 
 
-def _queue(waiting: list[Waiting]) -> dict[str, Any]:
-    rows = [{"position": w.position, "priority": w.priority, "session": w.session} for w in waiting]
+def _queue(waiting: list[Waiting], grant: Grant) -> dict[str, Any]:
+    rows = [
+        {"position": w.position, "priority": w.priority, "session": w.session}
+        for w in waiting
+        if grant.covers(Scope.WATCH, w.session.session_id)
+    ]
     return {"queue": rows, "total": len(rows), "next_cursor": None}
 
 

@@ -122,13 +122,20 @@ TOLD: Final = (
         fields=(STATE, Field("id", "any", "the ping's id, or null")),
     ),
     Told(
+        CONNECTION,
+        "authorized",
+        "answers `authorize`",
+        {"event": "authorized", "status": "connected", "expires_at": AT},
+        fields=(STATE, Field("expires_at", "time or null", "when the new token ends")),
+    ),
+    Told(
         ERROR,
         None,
         "what you sent was not understood; the socket stays open",
         {
             "error": "unknown_type",
             "message": "there is no message type 'dance'",
-            "detail": "Send subscribe, unsubscribe, resume, set_rate or ping.",
+            "detail": "Send subscribe, unsubscribe, resume, set_rate, authorize or ping.",
             "details": {},
             "timestamp": AT,
         },
@@ -260,6 +267,27 @@ TOLD: Final = (
             Field("length_mean", "number", "steps they lasted"),
             Field("months_mean", "number", "months; like the rest null except of a household"),
             Field("score", "number", "0: as good as equal shares; 1: the exact optimum"),
+        ),
+    ),
+    Told(
+        STATUS,
+        "room",
+        "the session's room was opened, changed or closed, or its time is over; see rooms.md",
+        {
+            "event": "room",
+            "action": "opened",
+            "room_code": "F7KPQX",
+            "access": "public",
+            "max_spectators": 50,
+            "expires_at": None,
+        },
+        seq=10,
+        fields=(
+            Field("action", "string", "opened, changed, closed or expired"),
+            Field("room_code", "string", "what people join by"),
+            Field("access", "string", "public, password or private"),
+            Field("max_spectators", "integer", "how many seats it has"),
+            Field("expires_at", "time or null", "when it closes by itself"),
         ),
     ),
     Told(
@@ -402,6 +430,14 @@ ASKED: Final = (
         (Field("max_hz", "number", "0 (every record) to 1000"),),
     ),
     Asked(
+        "authorize",
+        "bring a token: first of all, or a new one before the old one ends",
+        "authorized",
+        "bad_token",
+        {"type": "authorize", "token": "TOKEN"},
+        (Field("token", "string", "as of an Authorization header"),),
+    ),
+    Asked(
         "ping",
         "say something",
         "pong",
@@ -417,5 +453,6 @@ REFUSALS: Final = {
     "bad_message_types": "not a list of message types",
     "bad_since": "not a seq",
     "bad_rate": "not a rate from 0 to 1000",
+    "bad_token": "not a text; of one that does not hold, the code says why (`token_expired` …)",
 }
 """Codes of a spectator's `error`."""

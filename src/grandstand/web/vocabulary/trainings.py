@@ -132,4 +132,16 @@ EVENTS: Final = (
             Field("message", "string", "a sentence, if refused", False),
         ),
     ),
+    Event(
+        "authorize",
+        "**sent by you:** go on with another token, before the one it came with ends",
+        {"token": "TOKEN"},
+        (Field("token", "string", "of the same seat, where it is from a room"),),
+        answer=(
+            Field("authorized", "boolean", "whether it holds"),
+            Field("expires_at", "time or null", "when it ends", False),
+            Field("error", "string", "a code, if refused", False),
+            Field("message", "string", "a sentence, if refused", False),
+        ),
+    ),
 )
