@@ -45,11 +45,12 @@ class Server:
 
     Attributes:
         url: where it is, without a slash at the end.
+        home: the folder it runs in.
         api: an HTTP client for it.
     """
 
     def __init__(self, home: Path, environment: dict[str, str] | None = None) -> None:
-        self._home = home
+        self.home = home
         self._environment = os.environ | {"PYTHONUNBUFFERED": "1"} | (environment or {})
         self._start(0)
 
@@ -58,7 +59,7 @@ class Server:
         self._ready = threading.Event()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "grandstand", "serve", "--port", str(port)],
-            cwd=self._home,
+            cwd=self.home,
             env=self._environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

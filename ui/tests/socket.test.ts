@@ -10,7 +10,10 @@ class PlayedSocket {
   onmessage: ((event: { data: unknown }) => void) | null = null;
   onclose: ((event: { code: number; reason: string }) => void) | null = null;
 
-  constructor(readonly url: string) {
+  constructor(
+    readonly url: string,
+    readonly protocols: readonly string[] = [],
+  ) {
     PlayedSocket.made.push(this);
   }
   send(text: string): void {
@@ -33,17 +36,18 @@ class PlayedSocket {
   }
 }
 
-function watch(): { links: Link[]; messages: Envelope[]; backs: Back[]; socket: LiveSocket } {
+function watch(token?: () => string | null): { links: Link[]; messages: Envelope[]; backs: Back[]; socket: LiveSocket } {
   const links: Link[] = [];
   const backs: Back[] = [];
   const messages: Envelope[] = [];
   const socket = new LiveSocket({
     url: "ws://host/ws/s",
     userName: "Ada L",
+    ...(token === undefined ? {} : { token }),
     onLink: (link) => links.push(link),
     onBack: (back) => backs.push(back),
     onMessage: (message) => messages.push(message),
-    makeSocket: (url) => new PlayedSocket(url) as unknown as WebSocket,
+    makeSocket: (url, protocols) => new PlayedSocket(url, protocols) as unknown as WebSocket,
   });
   return { links, messages, backs, socket };
 }
@@ -187,6 +191,41 @@ describe("a live socket", () => {
     expect(binary).toEqual([frame]);
     expect(messages.map((m) => m.seq)).toEqual([null, 2]);
     socket.close();
+  });
+
+  it("comes with its token, goes on with the next one, and says each once", () => {
+    let token: string | null = "one";
+    const { socket } = watch(() => token);
+    expect(newest().protocols).toEqual(["grandstand", "token.one"]);
+    expect(newest().url).not.toContain("one");
+    newest().opens();
+    socket.authorize();
+    token = "two";
+    socket.authorize();
+    socket.authorize();
+    const told = newest().sent.map((text) => JSON.parse(text)).filter((m) => m.type === "authorize");
+    expect(told).toEqual([{ type: "authorize", token: "two" }]);
+    newest().ends(1006);
+    vi.advanceTimersByTime(600);
+    expect(newest().protocols).toEqual(["grandstand", "token.two"]);
+  });
+
+  it.each([4401, 4403])("comes again after %i once it has another token", (code) => {
+    let token: string | null = null;
+    const { socket, links } = watch(() => token);
+    expect(newest().protocols).toEqual([]);
+    newest().opens();
+    newest().says("connection_status", null, { event: "snapshot", last_seq: 7 });
+    newest().ends(code, "no");
+    socket.authorize();
+    expect(PlayedSocket.made.length).toBe(1);
+    token = "fresh";
+    socket.authorize();
+    expect(PlayedSocket.made.length).toBe(2);
+    expect(newest().url).toContain("since=7");
+    newest().opens();
+    newest().says("connection_status", null, { event: "snapshot", last_seq: 7 });
+    expect(links.at(-1)).toMatchObject({ kind: "live" });
   });
 
   it("leaves for good when told to", () => {

@@ -1,5 +1,6 @@
 /** The one place that speaks HTTP with the server. Addresses are relative to where the page is mounted. */
 
+import { credentials } from "./credentials";
 import type {
   Axis,
   Decision,
@@ -27,6 +28,8 @@ export class ApiError extends Error {
   readonly status: number;
   /** What is wrong with which field, where the server says so. */
   readonly fields: readonly FieldProblem[];
+  /** When to come back, in seconds; null where the server does not say. */
+  readonly retryAfter: number | null;
 
   constructor(
     status: number,
@@ -34,12 +37,14 @@ export class ApiError extends Error {
     message: string,
     detail: string,
     fields: readonly FieldProblem[] = [],
+    retryAfter: number | null = null,
   ) {
     super(message);
     this.status = status;
     this.code = code;
     this.detail = detail;
     this.fields = fields;
+    this.retryAfter = retryAfter;
   }
 }
 
@@ -64,27 +69,56 @@ function unreachable(): ApiError {
   );
 }
 
-/** The text of a good answer; everything else is thrown as what the server said of it. */
+/**
+ * A good answer, asked for with the token that this page has for it; everything else is thrown as
+ * what the server said of it. Where somebody must sign in first, it waits until they have.
+ */
+export async function send(path: string, init: RequestInit = {}): Promise<Response> {
+  for (;;) {
+    const own = new Headers({ accept: "application/json", ...(init.headers as Record<string, string>) });
+    const told = own.has("authorization");
+    if (own.get("authorization") === "") own.delete("authorization"); // expressly without
+    if (!told && credentials.tokenFor(path) === null) await credentials.keeper?.before(path);
+    init.signal?.throwIfAborted();
+    const token = told ? null : credentials.tokenFor(path);
+    if (token !== null) own.set("authorization", `Bearer ${token}`);
+    let response: Response;
+    try {
+      response = await fetch(address(path), { ...init, headers: own });
+      if (response.ok) return response;
+      throw failure(response, await response.text());
+    } catch (problem) {
+      if (problem instanceof DOMException && problem.name === "AbortError") throw problem;
+      if (!(problem instanceof ApiError)) throw unreachable();
+      if (told || (problem.status !== 401 && problem.status !== 410)) throw problem;
+      if (!(await credentials.keeper?.refused(token, problem.code))) throw problem;
+      init.signal?.throwIfAborted();
+    }
+  }
+}
+
+/** The text of a good answer. */
 export async function reach(path: string, init: RequestInit): Promise<{ status: number; text: string }> {
-  let response: Response;
-  let text: string;
+  const response = await send(path, init);
   try {
-    response = await fetch(address(path), { headers: { accept: "application/json" }, ...init });
-    text = await response.text();
+    return { status: response.status, text: await response.text() };
   } catch (cause) {
     if (cause instanceof DOMException && cause.name === "AbortError") throw cause;
     throw unreachable();
   }
-  const { status } = response;
-  if (response.ok) return { status, text };
+}
+
+function failure({ status, headers }: Response, text: string): ApiError {
   const said = parsed(status, text) as Record<string, unknown> | null;
   const words = (value: unknown): string => (typeof value === "string" ? value : "");
-  throw new ApiError(
+  const seconds = Number(headers.get("retry-after") ?? NaN);
+  return new ApiError(
     status,
     words(said?.error) || "error",
     words(said?.message) || `The server answered ${status}.`,
     words(said?.detail),
     refused(said?.details),
+    Number.isFinite(seconds) ? seconds : null,
   );
 }
 
@@ -305,4 +339,9 @@ export function getEvaluation(id: string): Promise<Evaluation> {
 
 export function serverStatus(): Promise<ServerStatus> {
   return ask("status");
+}
+
+/** Whether it is up; needs no token. */
+export function serverHealth(): Promise<ServerStatus> {
+  return ask("health");
 }

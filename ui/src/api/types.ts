@@ -43,6 +43,7 @@ export interface Session {
   readonly latest: Metrics | null;
   readonly last_seq: number;
   readonly spectator_count: number;
+  readonly room_code?: string | null;
 }
 
 export interface SessionList {

@@ -50,8 +50,10 @@ export interface LiveSocketOptions {
   readonly onBack?: (back: Back) => void;
   /** Start after this sequence number instead of with a snapshot only. */
   readonly since?: number;
+  /** The token to come with, asked for at every coming; null where none is needed. */
+  readonly token?: () => string | null;
   /** For tests: how sockets are made. */
-  readonly makeSocket?: (url: string) => WebSocket;
+  readonly makeSocket?: (url: string, protocols: string[]) => WebSocket;
 }
 
 /** Close codes after which coming back would only be refused again. */
@@ -99,6 +101,8 @@ export class LiveSocket {
   #target: number | null = null;
   #pingSentAt = 0;
   #pingId = 0;
+  /** The token that this connection has come with. */
+  #shown: string | null = null;
   /** The network is back, or somebody looks again: no reason to wait any longer. */
   readonly #hurry = (): void => {
     const hidden = globalThis.document?.hidden ?? false;
@@ -125,6 +129,19 @@ export class LiveSocket {
     return true;
   }
 
+  /**
+   * Shows the token as it is now: goes on with it, or comes again where the one before was refused.
+   * A token that the connection has come with already is not shown again.
+   */
+  authorize(): void {
+    const token = this.#options.token?.() ?? null;
+    if (token === this.#shown) return;
+    if (this.#link.kind === "refused") {
+      const { code } = this.#link;
+      if (code === 4401 || code === 4403 || code === 4410) this.#open();
+    } else if (token !== null && this.send({ type: "authorize", token })) this.#shown = token;
+  }
+
   /** Leaves for good. */
   close(): void {
     globalThis.removeEventListener?.("online", this.#hurry);
@@ -140,7 +157,10 @@ export class LiveSocket {
     const query = new URLSearchParams({ user_name: this.#options.userName });
     if (this.#since !== null) query.set("since", String(this.#since));
     const url = `${this.#options.url}?${query}`;
-    const socket = this.#options.makeSocket?.(url) ?? new WebSocket(url);
+    // A browser can give a socket no header; what it offers as protocols is in no log.
+    this.#shown = this.#options.token?.() ?? null;
+    const protocols = this.#shown === null ? [] : ["grandstand", `token.${this.#shown}`];
+    const socket = this.#options.makeSocket?.(url, protocols) ?? new WebSocket(url, protocols);
     socket.binaryType = "arraybuffer";
     this.#socket = socket;
     if (this.#attempt === 0) this.#say({ kind: "connecting" });

@@ -1,5 +1,6 @@
 /** Everything one session page knows, kept current by the socket and redrawn once a frame. */
 
+import { credentials } from "../api/credentials";
 import {
   ApiError,
   getDecisions,
@@ -61,6 +62,9 @@ export class SessionFeed {
   version = $state(0);
   decisions = $state.raw<readonly Decision[]>([]);
   happenings = $state.raw<readonly Happening[]>([]);
+  /** Names of those who watch, as far as they have one; null before anybody came or went. */
+  spectators = $state.raw<readonly string[] | null>(null);
+  watching = $state<number | null>(null);
   /** When this page last heard something from the training, in milliseconds of Date.now(). */
   heardAt = $state(0);
   /** The verb just ordered and not yet answered. */
@@ -78,6 +82,7 @@ export class SessionFeed {
   #onFrame: ((message: ArrayBuffer) => void) | null = null;
   #heard = 0;
   #closed = false;
+  readonly #forgetToken: () => void;
   readonly #draw = (): void => this.#take();
 
   constructor(id: string, userName: string) {
@@ -87,6 +92,7 @@ export class SessionFeed {
       this.curvesProblem = problem?.status === 0 && this.curves.loaded ? null : problem;
       onNextFrame(this.#draw);
     });
+    this.#forgetToken = credentials.onChange(() => this.#socket?.authorize());
     void this.#start(userName);
   }
 
@@ -103,10 +109,11 @@ export class SessionFeed {
     this.#socket = new LiveSocket({
       url: socketAddress(this.id),
       userName,
+      token: () => credentials.forSession(this.id),
       onMessage: (message) => this.#receive(message),
       onLink: (link) => {
         this.link = link;
-        if (link.kind === "refused" && GONE.has(link.code)) clearInterval(this.#everyTimer);
+        if (link.kind === "refused") this.#refused(link.code);
       },
       onBack: (back) => this.#cameBack(back),
       onBinary: (data) => this.#onFrame?.(data),
@@ -114,6 +121,15 @@ export class SessionFeed {
     this.#everyTimer = setInterval(() => void this.refresh(), ASK_AGAIN_MS);
     void this.curves.load();
     void this.#past(session);
+  }
+
+  #refused(code: number): void {
+    const token = credentials.forSession(this.id);
+    // Where another token is held after this, the socket hears of it by itself.
+    if (code === 4401) void credentials.keeper?.refused(token, "token_expired");
+    else if (code === 4410 && credentials.hosts.some((one) => one.token === token)) {
+      credentials.forget(token ?? ""); // the room is closed, its session is open to all again
+    } else if (GONE.has(code)) clearInterval(this.#everyTimer);
   }
 
   /** What happened before this page was opened. */
@@ -137,7 +153,7 @@ export class SessionFeed {
       if (session.config?.scenario) {
         // As it was when the training began, whatever has become of it since.
         this.scenario = session.config.scenario;
-      } else if (session.scenario_name !== null) {
+      } else if (session.scenario_name !== null && credentials.seat === null) {
         const all = await listScenarios();
         this.scenario = all.find((s) => s.name === session.scenario_name) ?? null;
       }
@@ -190,10 +206,16 @@ export class SessionFeed {
         const happening = eventFrom(message);
         if (happening !== null) this.#nextHappenings.push(happening);
         if (data.event !== "presence") this.#refreshSoon();
+        else this.#present(data);
         break;
       }
     }
     onNextFrame(this.#draw);
+  }
+
+  #present(data: Readonly<Record<string, unknown>>): void {
+    if (Array.isArray(data.spectators)) this.spectators = data.spectators.filter((n) => typeof n === "string");
+    if (typeof data.spectator_count === "number") this.watching = data.spectator_count;
   }
 
   #snapshot(data: Readonly<Record<string, unknown>>): void {
@@ -284,6 +306,7 @@ export class SessionFeed {
   /** Leaves: closes the socket and forgets what is under way. */
   close(): void {
     this.#closed = true;
+    this.#forgetToken();
     clearTimeout(this.#askTimer);
     clearInterval(this.#everyTimer);
     clearTimeout(this.#backTimer);

@@ -98,6 +98,8 @@ export function eventFrom(message: Envelope): Happening | null {
       };
     case "listens":
       return { ...base, what: "May be steered", more: listed(data.verbs) };
+    case "room":
+      return { ...base, what: "Watch room", more: said(data.action) };
     case "phase":
       return { ...base, what: said(data.phase ?? data.name) || "Phase", more: episode(data) };
     default:

@@ -10,6 +10,10 @@ export type Place =
   | { readonly page: "models" }
   | { readonly page: "compare" }
   | { readonly page: "model"; readonly id: string }
+  | { readonly page: "access" }
+  /** The page of a room's audience; without a code it asks for one. */
+  | { readonly page: "join"; readonly code: string }
+  | { readonly page: "overlay"; readonly code: string }
   | { readonly page: "nowhere"; readonly path: string };
 
 const base = new URL(document.baseURI).pathname.replace(/[^/]*$/, "");
@@ -28,6 +32,14 @@ function read(): Place {
   if (parts.length === 1 && (parts[0] === "train" || parts[0] === "models")) {
     return { page: parts[0] };
   }
+  if (parts.length === 2 && parts[0] === "settings" && parts[1] === "access") {
+    return { page: "access" };
+  }
+  const [first = "", rest = ""] = parts;
+  // Codes are letters and digits; whatever else is written between them does not matter.
+  const code = rest.replace(/%20/g, "");
+  if (first === "overlay" && parts.length === 2) return { page: "overlay", code };
+  if ((first === "join" || first === "rooms") && parts.length <= 2) return { page: "join", code };
   if (parts.length === 2 && parts[0] === "models" && parts[1] === "compare") {
     return { page: "compare" };
   }
@@ -147,4 +159,17 @@ export function modelHref(id: string): string {
 /** The address of the page that sets models beside one another. */
 export function compareHref(ids: readonly string[]): string {
   return `${base}models/compare?ids=${ids.map(encodeURIComponent).join(",")}`;
+}
+
+/** The address of users, keys and the audit log. */
+export const accessHref = `${base}settings/access`;
+
+/** The address of a room for its audience; without a code, where one is asked for. */
+export function joinHref(code = ""): string {
+  return `${base}join${code === "" ? "" : `/${encodeURIComponent(code)}`}`;
+}
+
+/** The address of a room's picture for a stream. */
+export function overlayHref(code: string): string {
+  return `${base}overlay/${encodeURIComponent(code)}`;
 }

@@ -1,6 +1,7 @@
 /** What the whole page knows of the server: reachable or not, and how its training part is doing. */
 
-import { ApiError, serverStatus } from "../api/server";
+import { who } from "../access/who.svelte";
+import { ApiError, serverHealth, serverStatus } from "../api/server";
 import type { Setup } from "../api/types";
 import type { Back, Link } from "../live";
 
@@ -10,8 +11,6 @@ const KEEN_MS = 3_000;
 class ServerState {
   setup = $state.raw<Setup | null>(null);
   version = $state("");
-  /** It wants a token of whoever asks anything. */
-  asksToken = $state(false);
   reachable = $state<boolean | null>(null);
   /** The live connection of the page in view, null where it has none. */
   link = $state.raw<Link | null>(null);
@@ -33,15 +32,14 @@ class ServerState {
   async look(): Promise<void> {
     clearTimeout(this.#timer);
     try {
-      const said = await serverStatus();
+      // An audience may not know what else the server does.
+      const said = await (who.guest ? serverHealth() : serverStatus());
       this.reachable = true;
-      this.asksToken = false;
       this.setup = said.setup ?? null;
       this.version = said.version ?? "";
     } catch (problem) {
       if (!(problem instanceof ApiError)) throw problem;
       this.reachable = problem.status !== 0;
-      if (problem.status !== 0) this.asksToken = problem.status === 401;
     }
     const calm = this.reachable === true && (this.setup?.state ?? "ready") === "ready";
     this.#timer = setTimeout(() => void this.look(), calm ? CALM_MS : KEEN_MS);
