@@ -109,10 +109,14 @@ async def test_what_people_do_is_written_down(house: Any, root: Headers) -> None
     await house.ok("DELETE", f"{S}/run", 403, headers=watcher)
     await house.ok("DELETE", f"{S}/run", 204, headers=root)
     await house.ok("DELETE", f"{S}/run", 401)
+    key = await house.ok("POST", "/api/auth/keys", 201, json={"name": "k"}, headers=root)
+    await house.ok("DELETE", f"/api/auth/keys/{key['key_id']}", headers=root)
     told = await house.ok("GET", "/api/audit", headers=root)
     parts = ("subject", "action", "target", "status", "error")
     lines = [tuple(entry[part] for part in parts) for entry in told["entries"]]
     assert lines == [
+        ("root", "DELETE /api/auth/keys/{key_id}", key["key_id"], 200, None),
+        ("root", "POST /api/auth/keys", None, 201, None),
         ("root", "DELETE /api/training/sessions/{session_id}", "run", 204, None),
         ("w", "DELETE /api/training/sessions/{session_id}", "run", 403, "missing_scope"),
         (

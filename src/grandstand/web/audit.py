@@ -17,8 +17,9 @@ from grandstand.store.database import Database
 logger = logging.getLogger("grandstand.audit")
 
 ASKED, GRANT, ERROR = "grandstand.asked", "grandstand.grant", "grandstand.error"
+NOTED = "grandstand.noted"
 """Where in a request's scope the doors leave what it asks for and what it was given, and the code
-of what refused it."""
+of what refused it; and whether it is written down whatever it asks for."""
 WRITTEN = frozenset({Right.OPERATE, Right.ADMIN})
 
 
@@ -40,7 +41,8 @@ class AuditTrail:
             return
 
         async def told(message: Message) -> None:
-            written = scope.get(ASKED) in WRITTEN and isinstance(scope.get(GRANT), Grant)
+            asked = scope.get(NOTED) or scope.get(ASKED) in WRITTEN
+            written = asked and isinstance(scope.get(GRANT), Grant)
             if written and message["type"] == "http.response.start":
                 await self._write(scope, int(message["status"]), scope.get(ERROR))
             await send(message)

@@ -35,7 +35,7 @@ from grandstand.service.access import Access, Grant, Scope
 from grandstand.service.rooms import normal
 from grandstand.settings import Settings
 from grandstand.store.rooms import Standing, no_room
-from grandstand.web.audit import ASKED, GRANT, address_in
+from grandstand.web.audit import ASKED, GRANT, NOTED, address_in
 from grandstand.web.errors import error_response
 from grandstand.web.keeper import Keeper
 from grandstand.web.limits import Limits
@@ -244,10 +244,13 @@ class Authority:
         self.keeper = Keeper(access, clock)
         self.limits = Limits(settings, clock)
 
-    def require(self, scope: Scope) -> Any:
+    def require(self, scope: Scope, *, noted: bool = False) -> Any:
         """The dependency that lets a request through only with a right; gives its `Grant`.
 
         A token bound to one session (or evaluation) opens only that one's routes.
+
+        Args:
+            noted: the audit trail has it too where the scope is none of those it always has.
         """
         # The scope is named here too, for the API's description.
         asked = Security(HTTPBearer(auto_error=False, scheme_name="token"), scopes=[scope])
@@ -256,6 +259,7 @@ class Authority:
             request: Request,
             credentials: HTTPAuthorizationCredentials | None = asked,
         ) -> Grant:
+            request.scope[NOTED] = noted
             grant = await self.admit(request.scope, credentials, scope)
             where = request.path_params
             grant.check(scope, where.get("session_id"), where.get("evaluation_id"))

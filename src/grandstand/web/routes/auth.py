@@ -79,6 +79,7 @@ def routes(house: Assembly, authority: Authority, trail: AuditTrail) -> APIRoute
     router = APIRouter(prefix="/api", tags=["doors"])
     anybody = authority.anybody()
     watch = authority.require(Scope.WATCH)
+    noted = authority.require(Scope.WATCH, noted=True)
     admin = authority.require(Scope.ADMIN)
     accounts = house.accounts
 
@@ -167,7 +168,7 @@ def routes(house: Assembly, authority: Authority, trail: AuditTrail) -> APIRoute
         return answer({"keys": rows, "total": len(rows), "next_cursor": None})
 
     @router.post("/auth/keys", **gives(ANY, 401, 403, 415, 422, status=201))
-    async def add_key(body: NewKey, grant: Grant = watch) -> Response:
+    async def add_key(body: NewKey, grant: Grant = noted) -> Response:
         """Make an API key that may do no more than oneself; its text is told this once."""
         key, text = await accounts.add_key(
             grant,
@@ -179,7 +180,7 @@ def routes(house: Assembly, authority: Authority, trail: AuditTrail) -> APIRoute
         return answer({**_key(key), "key": text}, 201)
 
     @router.delete("/auth/keys/{key_id}", **gives(ANY, 401, 403, 404))
-    async def revoke_key(key_id: str, grant: Grant = watch) -> Response:
+    async def revoke_key(key_id: str, grant: Grant = noted) -> Response:
         """Take an API key back, for good."""
         return answer(_key(await accounts.revoke_key(grant, key_id)))
 
