@@ -309,7 +309,7 @@ async def test_a_reporter_s_socket_is_metered_too(make_house: Any) -> None:
 
 
 async def test_answers_say_what_a_browser_may_make_of_them(house: Any) -> None:
-    for path in ("/health", "/api/auth", "/nothing/at/all", "/api/nothing"):
+    for path in ("/health", "/api/auth", "/docs", "/nothing/at/all", "/api/nothing"):
         headers = (await house.http.get(path)).headers
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["referrer-policy"] == "same-origin"

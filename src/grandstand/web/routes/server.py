@@ -25,8 +25,6 @@ POLICY = (
     "default-src 'self'; img-src 'self' data: blob:; connect-src 'self' ws: wss:; "
     "style-src 'self'; script-src 'self'; frame-ancestors 'self'; base-uri 'self'"
 )
-# Swagger UI writes style attributes and data: images; its page alone is let.
-DOCS_POLICY = POLICY.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")
 NOT_BUILT = """<!doctype html><meta charset="utf-8"><title>Grandstand</title>
 <h1>The page was not built</h1>
 <p>Grandstand was installed with SKIP_WEB=1, so it serves its API without a page.
@@ -82,7 +80,7 @@ def routes(house: Assembly, authority: Authority) -> APIRouter:
 <link rel="icon" href="docs/favicon-32x32.png"><link rel="stylesheet" href="docs/swagger-ui.css">
 </head><body><div id="swagger-ui"></div><script src="docs/swagger-ui-bundle.js"></script>
 <script src="docs/start.js"></script></body></html>"""
-        return HTMLResponse(page, headers={"Content-Security-Policy": DOCS_POLICY})
+        return HTMLResponse(page, headers={"Content-Security-Policy": POLICY})
 
     @router.get("/docs/start.js", include_in_schema=False)
     def docs_start() -> Response:
