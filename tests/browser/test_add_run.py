@@ -225,7 +225,8 @@ def test_a_server_that_asks_for_a_token_says_where_it_goes(
 ) -> None:
     locked = guarded(start_server)
     page = open_page("/add/curl", on=locked)
-    sign_in(page)
+    with page.expect_response(lambda it: "sort=-created_at" in it.url and it.ok):
+        sign_in(page)  # from then on the panel sees who comes
     expect(page.get_by_text("export GRANDSTAND_TOKEN=").locator("visible=true")).to_be_visible()
     assert 'authorization: Bearer $GRANDSTAND_TOKEN"' in snippet(page, "curl")
     expect(arrived(page)).to_contain_text("Waiting for the first record")

@@ -89,6 +89,7 @@ def stored(server: Server) -> list[int]:
 
 @pytest.mark.slow
 @pytest.mark.proof
+@pytest.mark.timeout(600)
 def test_a_server_killed_in_the_middle_of_a_run_costs_nothing(server: Server) -> None:
     # A server takes a few seconds to start, on a machine that is busy.
     with reporter(server, AWAY_SECONDS * 1.5 + 8.0, "known") as script:
@@ -112,6 +113,7 @@ def test_a_server_killed_in_the_middle_of_a_run_costs_nothing(server: Server) ->
 
 @pytest.mark.slow
 @pytest.mark.proof
+@pytest.mark.timeout(600)
 def test_a_reporter_killed_while_the_server_is_away_loses_only_what_was_not_on_disk(
     server: Server,
 ) -> None:
