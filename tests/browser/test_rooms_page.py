@@ -158,7 +158,7 @@ def test_a_private_room_is_joined_by_invitation(own_server: Server, open_page: O
     invited = open_page(link.removeprefix(own_server.url), on=own_server)
     join(invited, "Eva")
     expect(invited.get_by_test_id("link")).to_contain_text("live")
-    excuse(open_page, 401, 403)  # what was asked while the session was being locked
+    excuse(open_page, 403)
 
 
 def test_an_unknown_code_is_said_plainly(server: Server, open_page: OpenPage) -> None:

@@ -213,6 +213,24 @@ async def test_a_socket_closes_when_its_key_is_revoked(
         assert await close_code(opened) == 4403
 
 
+async def test_a_socket_closes_when_its_user_loses_the_right_and_at_nothing_less(
+    house: Any, root: Headers
+) -> None:
+    session = {"training_session_id": "run", "algorithm": "DQN"}
+    await house.ok("POST", S, 201, json=session, headers=root)
+    body = {"name": "ann", "password": PASSWORD, "scopes": ["operate", "report"]}
+    ann = await house.ok("POST", "/api/auth/users", 201, json=body, headers=root)
+    path = f"/api/auth/users/{ann['user_id']}"
+    token = (await sign_in(house, "ann"))["Authorization"].removeprefix("Bearer ")
+    async with socket(house, "/ws/run", token) as opened:
+        await opened.recv()
+        await house.ok("PATCH", path, json={"scopes": ["watch"]}, headers=root)
+        await opened.send('{"type": "ping", "id": 1}')
+        await until(opened, '"pong"')
+        await house.ok("PATCH", path, json={"scopes": ["report"]}, headers=root)
+        assert await close_code(opened) == 4403
+
+
 async def test_a_socket_closes_when_its_token_expires_unless_it_brings_another(
     make_house: Any,
 ) -> None:

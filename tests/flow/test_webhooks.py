@@ -81,6 +81,8 @@ def receiver() -> Iterator[Receiver]:
 @contextlib.asynccontextmanager
 async def serving(folder: Path, clock: ManualClock, **told: Any) -> AsyncIterator[House]:
     flags = {f"integration.{name}": value for name, value in told.items()}
+    # Time is moved on by minutes here; that no session is lost by it keeps what is told alone.
+    flags["training.heartbeat_seconds"] = 24 * 3600
     settings = load_settings(env={}, flags={"data_storage_path": str(folder), **flags})
     assembly = build(settings, clock=clock)
     house = House(assembly, make_app(assembly))
@@ -154,18 +156,15 @@ async def test_what_is_not_taken_is_offered_again_also_by_the_next_server(
         async def offered() -> bool:
             # Time goes on however long the server takes to look what is due.
             await clock.advance(PAUSES_SECONDS[1])
-            return receiver.types().count(first) >= 3
+            return len(receiver.taken) >= 3
 
-        first = receiver.types()[0]
         await until(offered)
 
         async def nothing_waits() -> bool:
             return await house.assembly.database.read(deliveries.next_due) is None
 
         await until(nothing_waits)
-    # That the session is lost by then is another message.
-    told_of = zip(receiver.types(), receiver.taken, strict=True)
-    ids = {headers["webhook-id"] for type_, (_, headers, _) in told_of if type_ == first}
+    ids = {headers["webhook-id"] for _, headers, _ in receiver.taken}
     assert len(ids) == 1
 
 

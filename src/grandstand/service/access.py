@@ -23,7 +23,7 @@ import jwt
 
 from grandstand.clock import Clock
 from grandstand.errors import Forbidden, Gone, Unauthenticated
-from grandstand.service.grants import ALL, EVERYBODY, Grant, Scope, scopes_of
+from grandstand.service.grants import ALL, EVERYBODY, Grant, Scope, missing, scopes_of
 from grandstand.store import accounts, facts
 from grandstand.store.accounts import ApiKey, User
 from grandstand.store.database import Connection, Database
@@ -192,6 +192,8 @@ class Access:
         scopes: Iterable[Scope] | None = None,
         user: User | None = None,
         session_id: str | None = None,
+        attempt: int | None = None,
+        evaluation_id: str | None = None,
         room: str | None = None,
         seat: str | None = None,
     ) -> tuple[str, str, datetime]:
@@ -200,7 +202,8 @@ class Access:
         Args:
             scopes: its rights; None, for a user: theirs, whatever they become.
             user: who signed in.
-            session_id: the one session it is for.
+            session_id: the one session it is for; attempt: a worker's attempt at it.
+            evaluation_id: the one evaluation it is for.
             room, seat: where it comes from.
 
         Returns:
@@ -218,31 +221,30 @@ class Access:
             "user_id": user.id if user else None,
             "epoch": user.epoch if user else None,
             "session_id": session_id,
+            "attempt": attempt,
+            "evaluation_id": evaluation_id,
             "room": room,
             "seat": seat,
         }
-        return self._encode(claims), token_id, expires_at
+        return self.sign(claims), token_id, expires_at
 
     def worker_token(
         self, *, session_id: str | None = None, attempt: int = 0, evaluation_id: str | None = None
     ) -> str:
         """A token for one worker: to report on one session's attempt, or on one evaluation."""
-        now = self._clock.now()
-        claims = {
-            "aud": AUDIENCE,
-            "sub": "worker",
-            "scopes": [Scope.REPORT.value, Scope.WATCH.value],
-            "iat": now,
-            "exp": now + timedelta(days=WORKER_TOKEN_DAYS),
-            "session_id": session_id,
-            "attempt": attempt if session_id is not None else None,
-            "evaluation_id": evaluation_id,
-        }
-        return self._encode(claims)
+        token, _, _ = self.mint(
+            "worker",
+            timedelta(days=WORKER_TOKEN_DAYS),
+            scopes=(Scope.REPORT, Scope.WATCH),
+            session_id=session_id,
+            attempt=attempt if session_id is not None else None,
+            evaluation_id=evaluation_id,
+        )
+        return token
 
     def sign(self, claims: dict[str, Any]) -> str:
         """A signed statement for another purpose than access; `claims["aud"]` says which."""
-        return self._encode(claims)
+        return jwt.encode(claims, self._key(), algorithm=ALGORITHM)
 
     def read(self, text: str, audience: str) -> dict[str, Any]:
         """The claims of a statement of ours.
@@ -281,12 +283,15 @@ class Access:
             self._used[grant.key_id] = self._clock.now()
         return grant
 
-    def still(self, grant: Grant) -> None:
+    def still(self, grant: Grant, scope: Scope | None = None) -> None:
         """Hold that a grant has not ended.
+
+        Args:
+            scope: a right that whoever it rests on must have still.
 
         Raises:
             Unauthenticated: it has expired or was taken back.
-            Forbidden: its seat is no more.
+            Forbidden: its seat is no more, or its user has lost the right.
             Gone: its room is no more.
         """
         now = self._clock.now()
@@ -300,6 +305,8 @@ class Access:
             user = self._known.users.get(grant.user_id)
             if user is None or user.disabled or (user.epoch != grant.epoch and not grant.key_id):
                 raise _taken_back()
+            if scope is not None and scope not in scopes_of(user.scopes):
+                raise missing(scope)
         if grant.key_id is not None and grant.key_id not in self._known.keys:
             raise _taken_back()
         if grant.room is not None:
@@ -364,9 +371,6 @@ class Access:
         """The sessions that an account, a key or a token of somebody's does not reach: without
         authentication anybody can make those, so they open no room."""
         return frozenset() if self.enabled else self.locked
-
-    def _encode(self, claims: dict[str, Any]) -> str:
-        return jwt.encode(claims, self._key(), algorithm=ALGORITHM)
 
     def _decode(self, text: str, audience: str) -> dict[str, Any]:
         try:

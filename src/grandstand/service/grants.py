@@ -47,6 +47,15 @@ def scopes_of(names: Iterable[str], field: str = "scopes") -> frozenset[Scope]:
     return frozenset(found)
 
 
+def missing(scope: Scope) -> Forbidden:
+    """What is said to who lacks a right."""
+    return Forbidden(
+        f"this needs the right to {scope.value}",
+        code="missing_scope",
+        details={"scope": scope.value},
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Grant:
     """What a request may do.
@@ -92,11 +101,7 @@ class Grant:
             Unauthenticated: the session wants the token of its room.
         """
         if scope not in self.scopes:
-            raise Forbidden(
-                f"this needs the right to {scope.value}",
-                code="missing_scope",
-                details={"scope": scope.value},
-            )
+            raise missing(scope)
         if self.bound and (self.session_id, self.evaluation_id) != (session_id, evaluation_id):
             raise Forbidden(
                 "this token is for another session",

@@ -82,7 +82,7 @@ class Keeper:
         """Close those that may not stay."""
         for held in tuple(self._held):
             try:
-                self._access.still(held.grant)
+                self._access.still(held.grant, held.scope)
                 if held.session_id is not None:
                     held.grant.check(held.scope, held.session_id)
             except GrandstandError as error:

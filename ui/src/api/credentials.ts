@@ -47,6 +47,7 @@ class Credentials {
   #hosts: readonly HostToken[] = read<HostToken[]>(HOSTS, []);
   #seat: SeatToken | null = null;
   readonly #told = new Set<() => void>();
+  readonly #coming = new Map<string, Promise<unknown>>();
 
   constructor() {
     // Signed in or out in another tab.
@@ -100,6 +101,25 @@ class Credentials {
         (one) => encodeURIComponent(one.sessionId) === session || one.code === room,
       )?.token ?? null
     );
+  }
+
+  /**
+   * Notes that `order` may bring a token for a session. From the moment the server has obeyed until
+   * its answer is here, the session is closed to whoever has none: to this page too.
+   */
+  expect(sessionId: string, order: Promise<unknown>): void {
+    const id = encodeURIComponent(sessionId);
+    const done = order
+      .catch(() => undefined) // whoever gave the order says what went wrong
+      .finally(() => {
+        if (this.#coming.get(id) === done) this.#coming.delete(id);
+      });
+    this.#coming.set(id, done);
+  }
+
+  /** Resolves when no token is on its way that a request would need. */
+  async settled(path: string): Promise<void> {
+    await this.#coming.get(SESSION.exec(path)?.[1] ?? "");
   }
 
   /** The token for a session's socket. */

@@ -57,14 +57,17 @@ const sessionRoom = (id: string): string => `api/training/sessions/${name(id)}/r
 const bearer = (token: string): Record<string, string> => ({ authorization: `Bearer ${token}` });
 
 /** Opens a session's room, and keeps what its host needs in this browser. */
-export async function openRoom(sessionId: string, sessionName: string, order: RoomOrder): Promise<Opened> {
-  const opened = await post<Opened>(sessionRoom(sessionId), order);
-  const { room_code: code } = opened.room;
-  credentials.hosts = [
-    ...credentials.hosts.filter((one) => one.sessionId !== sessionId),
-    { code, token: opened.host_token, sessionId, sessionName },
-  ];
-  return opened;
+export function openRoom(sessionId: string, sessionName: string, order: RoomOrder): Promise<Opened> {
+  const opening = post<Opened>(sessionRoom(sessionId), order).then((opened) => {
+    const { room_code: code } = opened.room;
+    credentials.hosts = [
+      ...credentials.hosts.filter((one) => one.sessionId !== sessionId),
+      { code, token: opened.host_token, sessionId, sessionName },
+    ];
+    return opened;
+  });
+  credentials.expect(sessionId, opening);
+  return opening;
 }
 
 export function getSessionRoom(sessionId: string): Promise<Room> {

@@ -77,6 +77,7 @@ export async function send(path: string, init: RequestInit = {}): Promise<Respon
   for (;;) {
     const own = new Headers({ accept: "application/json", ...(init.headers as Record<string, string>) });
     const told = own.has("authorization");
+    if (!told && (init.method ?? "GET") === "GET") await credentials.settled(path);
     if (own.get("authorization") === "") own.delete("authorization"); // expressly without
     if (!told && credentials.tokenFor(path) === null) await credentials.keeper?.before(path);
     init.signal?.throwIfAborted();
@@ -91,7 +92,9 @@ export async function send(path: string, init: RequestInit = {}): Promise<Respon
       if (problem instanceof DOMException && problem.name === "AbortError") throw problem;
       if (!(problem instanceof ApiError)) throw unreachable();
       if (told || (problem.status !== 401 && problem.status !== 410)) throw problem;
-      if (!(await credentials.keeper?.refused(token, problem.code))) throw problem;
+      if (token === null) await credentials.settled(path);
+      const since = token === null && credentials.tokenFor(path) !== null;
+      if (!since && !(await credentials.keeper?.refused(token, problem.code))) throw problem;
       init.signal?.throwIfAborted();
     }
   }
