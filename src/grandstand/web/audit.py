@@ -13,6 +13,7 @@ from grandstand.service.access import Grant
 from grandstand.service.access import Scope as Right
 from grandstand.store import audit
 from grandstand.store.database import Database
+from grandstand.web.addresses import address_of
 
 logger = logging.getLogger("grandstand.audit")
 
@@ -53,7 +54,7 @@ class AuditTrail:
         route = getattr(scope.get("route"), "path", scope["path"])
         await self.note(
             scope[GRANT].subject,
-            address_in(scope),
+            address_of(scope),
             f"{scope['method']} {route}",
             _target(scope),
             status,
@@ -77,12 +78,6 @@ class AuditTrail:
             )
         except GrandstandError:
             logger.exception("not in the audit log: %s by %s: %s", action, subject, status)
-
-
-def address_in(scope: Scope) -> str:
-    """Where a request comes from; empty where the server cannot tell (a Unix socket)."""
-    client = scope.get("client")
-    return str(client[0]) if client else ""
 
 
 def _target(scope: Scope) -> str | None:

@@ -35,7 +35,8 @@ from grandstand.service.access import Access, Grant, Scope
 from grandstand.service.rooms import normal
 from grandstand.settings import Settings
 from grandstand.store.rooms import Standing, no_room
-from grandstand.web.audit import ASKED, GRANT, NOTED, address_in
+from grandstand.web.addresses import address_of
+from grandstand.web.audit import ASKED, GRANT, NOTED
 from grandstand.web.errors import error_response
 from grandstand.web.keeper import Keeper
 from grandstand.web.limits import Limits
@@ -444,11 +445,6 @@ def _brought(websocket: WebSocket) -> str | None:
         if offered.startswith(TOKEN_PROTOCOL):
             return str(offered[len(TOKEN_PROTOCOL) :])
     return websocket.query_params.get("token")
-
-
-def address_of(scope: AsgiScope) -> str:
-    """Where a connection comes from; empty where the server cannot tell (a Unix socket)."""
-    return address_in(scope)
 
 
 def _hostname(host: str) -> str:

@@ -128,7 +128,6 @@ def _headers(frame: Frame) -> dict[str, str]:
         "ETag": f'"{hashlib.blake2b(frame.image, digest_size=12).hexdigest()}"',
         "Last-Modified": format_datetime(frame.at, usegmt=True),
         "Cache-Control": "no-cache",
-        "X-Content-Type-Options": "nosniff",
     }
     told = {"X-Episode": frame.episode, "X-Step": frame.step, "X-Return": frame.value}
     return headers | {name: str(value) for name, value in told.items() if value is not None}

@@ -21,7 +21,8 @@ from grandstand.bus.base import Deleted, News
 from grandstand.errors import Conflict, GrandstandError, TooMany
 from grandstand.live.outbox import Outbox, QueueOutbox, WireOutbox
 from grandstand.service.access import Grant, Scope
-from grandstand.web.auth import Authority, address_of
+from grandstand.web.addresses import address_of
+from grandstand.web.auth import Authority
 from grandstand.web.keeper import Held
 from grandstand.web.reporter import Reporter
 from grandstand.web.transport import Wire, wire_of

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 from collections.abc import AsyncIterator
 
 from limits import RateLimitItem, parse_many
@@ -19,6 +18,7 @@ from grandstand.clock import Clock
 from grandstand.errors import GrandstandError, TooMany
 from grandstand.service.access import Grant
 from grandstand.settings import Settings
+from grandstand.web.addresses import network
 
 KIB = 1024
 GUESSES_AT_ONCE = 40
@@ -132,22 +132,6 @@ class Limits:
         left = stats.reset_time - self._clock.now().timestamp()
         # The library goes by the machine's clock, which a test's is not.
         return _too_many(name, min(max(1.0, left), item.get_expiry()), str(item))
-
-
-def network(address: str) -> str:
-    """An address as it is counted: of IPv6 the network, which is what somebody has.
-
-    A subscriber has at least 64 bits to themselves (RFC 6177).
-    """
-    try:
-        found = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:  # a Unix socket has none
-        return address
-    if isinstance(found, ipaddress.IPv6Address):
-        if found.ipv4_mapped is not None:
-            return str(found.ipv4_mapped)
-        return str(ipaddress.ip_network((found, 64), strict=False))
-    return str(found)
 
 
 def _who(grant: Grant, address: str) -> str:

@@ -29,8 +29,9 @@ from grandstand.model.telemetry import (
 )
 from grandstand.service.access import Grant, Scope
 from grandstand.service.telemetry import Receipt
+from grandstand.web.addresses import address_of
 from grandstand.web.answers import RECEIPT, gives, raw, shape, takes
-from grandstand.web.auth import Authority, Guard, address_of
+from grandstand.web.auth import Authority, Guard
 from grandstand.web.errors import error_response, unexpected
 
 BASE: Final = "/api/training/sessions"

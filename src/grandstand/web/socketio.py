@@ -26,7 +26,8 @@ from grandstand.live.seat import Seat
 from grandstand.model.session import ENDED, Kind, Session
 from grandstand.model.telemetry import METRICS, STATUS
 from grandstand.service.access import Grant, Scope
-from grandstand.web.auth import Authority, address_of
+from grandstand.web.addresses import address_of
+from grandstand.web.auth import Authority
 from grandstand.web.engine import EngineOutbox
 from grandstand.web.keeper import Held
 from grandstand.web.training_events import TrainingEvents

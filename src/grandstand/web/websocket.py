@@ -26,7 +26,8 @@ from grandstand.model.frames import FRAME
 from grandstand.model.session import Session
 from grandstand.model.telemetry import CONNECTION, ERROR, MESSAGE_TYPES, encode, envelope
 from grandstand.service.access import Grant, Scope
-from grandstand.web.auth import Authority, address_of
+from grandstand.web.addresses import address_of
+from grandstand.web.auth import Authority
 from grandstand.web.errors import error_body
 from grandstand.web.keeper import Held
 from grandstand.web.transport import wire_of

@@ -13,9 +13,10 @@ from grandstand.service.accounts import SignedIn
 from grandstand.service.grants import Grant, Scope
 from grandstand.store import audit
 from grandstand.store.accounts import ApiKey, User
+from grandstand.web.addresses import address_of
 from grandstand.web.answers import ANY, answer, gives, listing
 from grandstand.web.audit import AuditTrail
-from grandstand.web.auth import Authority, address_of
+from grandstand.web.auth import Authority
 from grandstand.web.bodies import Body, Moment
 from grandstand.web.websocket import moment
 

@@ -10,8 +10,9 @@ from grandstand.assembly import Assembly
 from grandstand.service.access import Grant, Scope
 from grandstand.service.rooms import NewRoom, RoomAccess, Ticket
 from grandstand.store.rooms import Room, RoomSeat
+from grandstand.web.addresses import address_of
 from grandstand.web.answers import ANY, answer, gives, listing
-from grandstand.web.auth import Authority, address_of
+from grandstand.web.auth import Authority
 from grandstand.web.bodies import RoomChange, RoomCreate, RoomInvite, RoomJoin
 from grandstand.web.reports import BASE
 
