@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run base dev page docs picture bench check test format lint types imports unit clean
+.PHONY: help run base dev page docs picture pictures bench check test format lint types imports unit clean
 
 help: ## explain the verbs
 	@echo "Grandstand: train agents, record what they report, watch and steer them live."
@@ -19,7 +19,7 @@ help: ## explain the verbs
 run: base ## server and page at http://127.0.0.1:8000, then the demo trainings (PORT=… to move it)
 	@exec $(BIN)/grandstand demo $(if $(PORT),--port $(PORT)) $(ARGS)
 
-test: dev ## everything, at most ten minutes: unit, flow, process, browser, docs
+test: dev ## everything: unit, flow, process, browser, docs
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 proof: dev ## the full counts, by hand: many kills, thousands of watchers, millions of points
@@ -41,9 +41,16 @@ docs: dev ## write the generated pages of docs/ again
 	@mv docs/wire.md.new docs/wire.md
 	@$(BIN)/python -m grandstand.web.vocabulary.asyncapi > docs/asyncapi.yaml.new
 	@mv docs/asyncapi.yaml.new docs/asyncapi.yaml
+	@$(BIN)/python -m grandstand.web.vocabulary.metrics > docs/metrics.md.new
+	@mv docs/metrics.md.new docs/metrics.md
+	@$(BIN)/python -m grandstand.web.vocabulary.metrics --page > ui/src/words/meanings.ts.new
+	@mv ui/src/words/meanings.ts.new ui/src/words/meanings.ts
 
 picture: dev ## take the README's screenshot again (needs chromium)
 	@$(BIN)/python scripts/screenshot.py $(ARGS)
+
+pictures: dev ## take the pictures of every page in docs/ again (needs chromium)
+	@PICTURES=1 $(BIN)/python -m pytest -q -p no:xdist tests/browser/test_every_page.py $(ARGS)
 
 bench: base ## every bar of telemetry beside a floor or a peer (make bench ARGS='fanout --quick')
 	@$(BIN)/python -m bench $(ARGS)

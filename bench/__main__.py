@@ -8,7 +8,20 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from bench import crowd, disk, fanout, ingest, integrations, learning, reading, sdk, trackers
+from bench import (
+    bus,
+    crowd,
+    disk,
+    fanout,
+    ingest,
+    integrations,
+    learning,
+    page,
+    ranks,
+    reading,
+    sdk,
+    trackers,
+)
 from bench.bars import Run, say
 from bench.machine import ROOT, cores, describe, load_average
 from bench.results import keep
@@ -21,6 +34,7 @@ PARTS: dict[str, dict[str, Callable[[Run], None]]] = {
         "return": crowd.measure_return,
         "idle": crowd.measure_idle,
         "all": crowd.measure_all,
+        "bus": bus.measure,
     },
     "ingest": {
         "single": ingest.single,
@@ -37,6 +51,10 @@ PARTS: dict[str, dict[str, Callable[[Run], None]]] = {
         "short": reading.short,
         "list": reading.sessions,
     },
+    "page": {
+        "frames": page.frames,
+        "opens": page.opens,
+    },
     "learning": {
         "speed": learning.speed,
         "scores": learning.scores,
@@ -44,6 +62,7 @@ PARTS: dict[str, dict[str, Callable[[Run], None]]] = {
         "pace": learning.pace,
         "short-run": learning.short,
         "orders": learning.orders,
+        "ranks": ranks.measure,
     },
     "integrations": {
         "sb3": integrations.sb3,

@@ -234,15 +234,15 @@ def short(run: Run) -> None:
 
 def orders(run: Run) -> None:
     """How soon an order takes effect, what a checkpoint costs, and the API beside two trainings."""
-    with _training_server() as server:
-        ids = [_start(server, name) for name in ("bologna_coppia", "balanced")]
+    with training_server() as server:
+        ids = [start(server, name) for name in ("bologna_coppia", "balanced")]
         for session in ids:
-            _until(server, session, lambda s: s["current_episode"] > 0)
+            until(server, session, lambda s: s["current_episode"] > 0)
         _status_beside(run, server)
         _pauses(run, server, ids[0])
         for session in ids:
             server.ask("POST", f"{SESSIONS}/{session}/stop")
-            _until(server, session, lambda s: s["status"] == "stopped")
+            until(server, session, lambda s: s["status"] == "stopped")
     _checkpoint_cost(run)
 
 
@@ -274,7 +274,7 @@ def _pauses(run: Run, server: Server, session: str) -> None:
         for verb, status in (("pause", "paused"), ("resume", "running")):
             began = time.perf_counter()
             server.ask("POST", f"{SESSIONS}/{session}/{verb}")
-            _until(server, session, lambda s, status=status: s["status"] == status)
+            until(server, session, lambda s, status=status: s["status"] == status)
             if verb == "pause":
                 taken.append(time.perf_counter() - began)
         threading.Event().wait(0.1)
@@ -315,7 +315,7 @@ with tempfile.TemporaryDirectory(dir=sys.argv[1]) as folder:
 print(json.dumps([took[2:], updates[2:], size]))
 """
     WORK.mkdir(exist_ok=True)
-    done = _python(["-c", code, str(WORK)], cores()[0])
+    done = python(["-c", code, str(WORK)], cores()[0])
     took, updates, size = json.loads(done)
     milliseconds = [1000 * each for each in took]
     median = statistics.median(milliseconds)
@@ -351,7 +351,7 @@ for _ in range(steps // 4096):
 print(steps / (time.perf_counter() - began))
 """
     steps = str(run.pick(4_000_000, 60_000_000))
-    values = [float(_python(["-c", code, steps], cores()[0])) for _ in range(run.repeats)]
+    values = [float(python(["-c", code, steps], cores()[0])) for _ in range(run.repeats)]
     run.add(
         Bar(
             SECTION,
@@ -367,9 +367,9 @@ print(steps / (time.perf_counter() - began))
 
 def _trained_steps(run: Run, steps: int, overrides: dict[str, Any]) -> float:
     """Steps a second of a training through a server, telemetry on, as its session says."""
-    with _training_server() as server:
-        session = _start(server, "bologna_coppia", overrides=overrides)
-        done = _until(
+    with training_server() as server:
+        session = start(server, "bologna_coppia", overrides=overrides)
+        done = until(
             server, session, lambda s: (s["latest"] or {}).get("step", 0) >= steps, seconds=300
         )
         series = server.ask(
@@ -383,7 +383,7 @@ def _trained_steps(run: Run, steps: int, overrides: dict[str, Any]) -> float:
 
 def _sb3(kind: str, steps: int) -> float:
     script = str(ROOT / "bench" / "peers" / "sb3_household.py")
-    return float(_python([script, kind, "--steps", str(max(steps, 40_000))], cores()[0]))
+    return float(python([script, kind, "--steps", str(max(steps, 40_000))], cores()[0]))
 
 
 def _many(
@@ -420,17 +420,17 @@ def _learn(
         file.flush()
         words = ["-m", "bench.learn", file.name, "--seed", str(seed)]
         words += ["--set", json.dumps(overrides), "--cache", str(WORK / "cache"), *(more or [])]
-        told: dict[str, Any] = json.loads(_python(words, core))
+        told: dict[str, Any] = json.loads(python(words, core))
         return told
 
 
-def _python(words: list[str], core: int) -> str:
-    """The last line that a Python process on one core prints."""
+def python(words: list[str], *cores: int) -> str:
+    """The last line that a Python process on these cores prints."""
     done = subprocess.run(
         [sys.executable, *words],
         cwd=ROOT,
         env={**os.environ, **THREADS},
-        preexec_fn=pinned(core),
+        preexec_fn=pinned(*cores),
         capture_output=True,
         text=True,
         check=False,
@@ -441,7 +441,7 @@ def _python(words: list[str], core: int) -> str:
 
 
 @contextmanager
-def _training_server() -> Iterator[Server]:
+def training_server() -> Iterator[Server]:
     """A server whose workers may use both cores, and two trainings at a time."""
     with grandstand(GRANDSTAND_TRAINING__MAX_CONCURRENT_TRAININGS="2") as server:
         for task in Path(f"/proc/{server.pid}/task").iterdir():
@@ -449,17 +449,17 @@ def _training_server() -> Iterator[Server]:
         yield server
 
 
-def _start(server: Server, name: str, **more: Any) -> str:
+def start(server: Server, name: str, **more: Any) -> str:
     body = {"scenario_name": name, "seed": 1, "eval_episodes": 0, "num_episodes": 500_000, **more}
     return str(server.ask("POST", "/api/training/start", body)["session_id"])
 
 
-def _until(server: Server, session: str, holds: Any, seconds: float = 120.0) -> dict[str, Any]:
-    until = time.monotonic() + seconds
+def until(server: Server, session: str, holds: Any, seconds: float = 120.0) -> dict[str, Any]:
+    deadline = time.monotonic() + seconds
     while True:
         found: dict[str, Any] = server.ask("GET", f"{SESSIONS}/{session}")
         if holds(found):
             return found
-        if time.monotonic() > until or found["status"] in ("failed", "completed"):
+        if time.monotonic() > deadline or found["status"] in ("failed", "completed"):
             raise RuntimeError(f"{session} is {found['status']}: {found['error']}")
         threading.Event().wait(0.01)

@@ -36,13 +36,13 @@ def cores() -> tuple[int, int]:
     return (ALLOWED[0], ALLOWED[1]) if len(ALLOWED) > 1 else (ALLOWED[0], ALLOWED[0])
 
 
-def pinned(core: int) -> Any:
-    """What `subprocess` runs in the child: stay on `core`, open as many files as allowed, and end
+def pinned(*cores: int) -> Any:
+    """What `subprocess` runs in the child: stay on `cores`, open as many files as allowed, and end
     with the bench, however that ends."""
     libc = ctypes.CDLL(None)
 
     def prepare() -> None:
-        os.sched_setaffinity(0, {core})
+        os.sched_setaffinity(0, cores)
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

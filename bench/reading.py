@@ -29,8 +29,9 @@ SPIKE = 1e6
 class Reader:
     """A keep-alive connection that measures."""
 
-    def __init__(self, server: Server) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)
+    def __init__(self, server: Server | int) -> None:
+        port = server if isinstance(server, int) else server.port
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
 
     def ask(self, method: str, path: str, body: bytes | None = None) -> tuple[float, bytes]:
         """Seconds from the request to the last byte of the answer, and the answer."""

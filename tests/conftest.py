@@ -76,6 +76,26 @@ def postgres_url(postgres: Any) -> Iterator[str]:
     postgres.drop(url)
 
 
+@pytest.fixture(scope="session")
+def redis() -> Iterator[Any]:
+    """A Redis, see `tests/redis.py`. Whoever uses it takes a name of its own in it."""
+    from .redis import RedisServer
+
+    server = RedisServer(os.environ.get("TEST_REDIS_URL"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def own_redis() -> Iterator[Any]:
+    """One that is ours, whatever TEST_REDIS_URL says: it may be stopped and started."""
+    from .redis import RedisServer
+
+    server = RedisServer()
+    yield server
+    server.stop()
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Browser tests come last.

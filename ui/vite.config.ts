@@ -2,7 +2,8 @@ import { copyFileSync, existsSync, mkdirSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { svelte } from "@sveltejs/vite-plugin-svelte";
-import { defineConfig, type Plugin } from "vite";
+import type { Plugin } from "vite";
+import { defineConfig } from "vitest/config";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const dist = resolve(here, "../src/grandstand/web/dist");
@@ -46,6 +47,7 @@ const server = process.env.GRANDSTAND_URL ?? "http://127.0.0.1:8000";
 
 export default defineConfig({
   root: here,
+  test: { css: true }, // its colours are tested
   // Relative, so that the page also works below a sub-path; index.html's <base> says which.
   base: "./",
   plugins: [svelte(), beside()],

@@ -31,7 +31,7 @@ DataDir = Annotated[
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Their name.")]
 ScopeNames = Annotated[
     list[str] | None,
-    typer.Option("--scope", help="watch, report, operate or admin. Repeatable."),
+    typer.Option("--scope", help="watch, report, operate, supervise, metrics or admin."),
 ]
 FromStdin = Annotated[
     bool, typer.Option("--password-stdin", help="Read the password from standard input.")

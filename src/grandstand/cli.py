@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from grandstand import access_command, rooms_command
+from grandstand import (
+    access_command,
+    backup_command,
+    doctor_command,
+    rooms_command,
+    supervise_command,
+)
 from grandstand.errors import GrandstandError
 
 if TYPE_CHECKING:
@@ -31,6 +37,10 @@ app.add_typer(access_command.users, name="users")
 app.add_typer(access_command.keys, name="keys")
 app.add_typer(rooms_command.rooms, name="rooms")
 app.command("token")(access_command.token)
+app.command("supervise")(supervise_command.supervise)
+app.command("backup")(backup_command.backup)
+app.command("restore")(backup_command.restore)
+app.command("doctor")(doctor_command.doctor)
 
 
 class ExportFormat(StrEnum):
@@ -69,9 +79,16 @@ def serve(
     log_level: LogLevel = None,
     log_format: LogFormatOption = None,
     debug: Debug = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Server processes; several need PostgreSQL and Redis."),
+    ] = None,
 ) -> None:
     """Run the server and its page until Ctrl-C."""
-    _serve(_settings(config, host, port, data_dir, log_level, log_format, debug), demo=False)
+    settings = _settings(config, host, port, data_dir, log_level, log_format, debug)
+    if workers is not None:
+        settings._processes = workers
+    _serve(settings, demo=False)
 
 
 @app.command()
@@ -99,6 +116,10 @@ def train(
         int | None, typer.Option(min=1, help="Episodes to train; left out: the scenario's.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same curve.")] = 0,
+    ranks: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes that train together, one a core; left out: 1."),
+    ] = None,
     override: Annotated[
         list[str] | None,
         typer.Option("--set", help="Replace a value: high_period=12, reward.alpha=5. Repeatable."),
@@ -118,6 +139,8 @@ def train(
     from grandstand import training_command
 
     changes = training_command.overrides(override or [])
+    if ranks is not None:
+        changes["ranks"] = ranks
     if server is not None:
         done = training_command.on_server(server, scenario, episodes, seed, changes, evaluate)
     else:
@@ -386,7 +409,12 @@ def _serve(settings: Settings, demo: bool) -> None:
     from grandstand.web.server import serve as run
 
     try:
-        run(settings, demo=demo, on_ready=_ready)
+        if settings._processes > 1:
+            from grandstand.web.workers import serve_many
+
+            serve_many(settings, settings._processes, on_ready=_ready)
+        else:
+            run(settings, demo=demo, on_ready=_ready)
     except OSError as error:
         if error.errno not in (errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL):
             raise

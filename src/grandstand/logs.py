@@ -4,8 +4,9 @@ Whoever embeds the server keeps the last word: a level set on a logger before st
 the root logger has handlers (`logging.basicConfig`, a test runner) ours are quiet and the records
 go there.
 
-Every line carries what is bound around it (`bound(request_id=…, session_id=…)`) and what is passed
-as `extra`. Tokens and passwords are replaced by stars in every line of ours.
+Every line carries what is bound around it (`bound(request_id=…, session_id=…)`, or `bind` for the
+rest of a task) and what is passed as `extra`. Tokens and passwords are replaced by stars in every
+line of ours.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from logging.handlers import RotatingFileHandler
 from typing import Any, TextIO
 
 import structlog
+from structlog.contextvars import bind_contextvars as bind
 from structlog.contextvars import bound_contextvars as bound
 
 from grandstand.settings import Settings
 
-__all__ = ["bound", "configure", "redact"]
+__all__ = ["bind", "bound", "configure", "of_request", "redact"]
 
 HANDED_ON = ("grandstand", "uvicorn")
 """Loggers whose lines we print: ours, and those of the server underneath."""
@@ -87,6 +89,14 @@ def configure(settings: Settings, stream: TextIO | None = None) -> None:
             quiet = name == "uvicorn" and settings.resolved_log_level() == "INFO"
             logger.setLevel("WARNING" if quiet else settings.resolved_log_level())
             logger._set_by_grandstand = True  # type: ignore[attr-defined]
+    # `grandstand.access` says the same and more.
+    logging.getLogger("uvicorn.access").setLevel("WARNING")
+
+
+def of_request() -> str | None:
+    """The id of the request that is being answered here, if it has one."""
+    found = structlog.contextvars.get_contextvars().get("request_id")
+    return str(found) if found is not None else None
 
 
 def redact(text: str) -> str:

@@ -54,12 +54,13 @@ def in_here(
     """Train in this process; True when it ended well.
 
     Raises:
-        NotFound, ValidationFailed: no such scenario, or it is none.
+        NotFound, ValidationFailed: no such scenario, or it is none; or more ranks than cores.
         Unavailable: the training part is not installed.
     """
     import importlib.util
 
     from grandstand.errors import Unavailable
+    from grandstand.model.cores import check_ranks, usable_cores
     from grandstand.model.scenarios import Scenario, load_scenario
 
     missing = [part for part in ("torch", "numba") if importlib.util.find_spec(part) is None]
@@ -74,6 +75,7 @@ def in_here(
     else:
         scenario = load_scenario(name, (Path("scenarios"),))
     scenario = scenario.with_overrides(changes)
+    check_ranks(scenario, usable_cores())
     folder = out or Path("models") / f"{scenario.name}-{seed}"
 
     from grandstand.worker.alone import train_alone

@@ -165,7 +165,7 @@ def test_a_strangers_run_says_what_it_is_and_how_to_steer_it(
     about = page.get_by_role("region", name="About this run")
     expect(about.get_by_role("definition")).to_contain_text(["told-run", "0.5", "64, 32"])
     expect(about).to_contain_text("session.wait_if_paused()")
-    expect(about.get_by_role("link", name="course")).to_be_visible()
+    expect(page.get_by_role("link", name="course")).to_be_visible()
     expect(page.get_by_role("progressbar")).to_have_count(0)  # nothing says how far it is to go
     expect(card(page, "Episode return")).to_be_visible()
     expect(card(page, "Charts")).to_have_count(0)  # the same number under another name

@@ -102,6 +102,8 @@ def test_back_from_a_session_finds_the_list_as_it_was(server: Server, open_page:
         server.open_session(f"deep-{i:02}", tags=["deep"])
     page = open_page("/?tag=deep&sort=name")
     link = row(page, "deep-40").get_by_role("link")
+    expect(page.locator("[data-session]").first).to_be_visible()
+    page.evaluate("scrollTo(0, 1500)")  # what is far away is not drawn
     link.scroll_into_view_if_needed()
     where = page.evaluate("scrollY")
     assert where > 0
@@ -123,7 +125,10 @@ def test_each_status_says_how_many_there_are(server: Server, open_page: OpenPage
     page = open_page("/?tag=counted")
     which = page.get_by_role("group", name="Which sessions")
     expect(which.get_by_role("button")).to_have_text(
-        [re.compile(w) for w in (r"all\s+6", r"under way\s+3", r"ended\s+3", r"failed\s+1")]
+        [
+            re.compile(w)
+            for w in (r"all\s+6", r"under way\s+3", r"ended\s+3", r"failed\s+1", r"archived")
+        ]
     )
     which.get_by_role("button", name="ended").click()
     expect(page.locator("[data-session]")).to_have_count(3)
@@ -207,3 +212,103 @@ def test_without_the_training_part_the_page_says_how_to_get_it(
     expect(banner.locator("code")).to_contain_text("pip install")
     expect(page.get_by_role("button", name="Start", exact=True)).to_be_disabled()
     expect(page.get_by_text("No sessions yet")).to_be_visible()
+
+
+def test_rows_are_walked_through_chosen_and_opened_by_keys(
+    server: Server, open_page: OpenPage
+) -> None:
+    for i in range(120):
+        server.open_session(f"walk-{i:03}", tags=["walk"])
+    page = open_page("/?tag=walk&sort=name")
+    rows = page.locator("[data-session]")
+    expect(rows.first).to_have_attribute("aria-rowindex", "2")
+    expect(page.get_by_role("table")).to_have_attribute("aria-rowcount", "121")
+
+    def expect_at(session_id: str) -> None:
+        expect(row(page, session_id).get_by_role("link")).to_be_focused()
+        expect(row(page, session_id)).to_be_in_viewport(ratio=1)
+
+    page.keyboard.press("j")
+    expect_at("walk-000")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("j")
+    expect_at("walk-002")
+    page.keyboard.press("k")
+    expect_at("walk-001")
+    page.keyboard.press("x")
+    expect(row(page, "walk-001").get_by_role("checkbox")).to_be_checked()
+    bar = page.get_by_role("region", name="Chosen sessions")
+    expect(bar).to_contain_text("1 chosen")
+    for _ in range(30):
+        page.keyboard.press("ArrowDown")
+    expect_at("walk-031")
+    page.keyboard.press("Shift+X")
+    expect(bar).to_contain_text("31 chosen")
+    # To the end of what is loaded, which then goes on: a page of fifty at a time.
+    for _ in range(4):
+        page.keyboard.press("End")
+        page.wait_for_load_state("networkidle")
+    expect_at("walk-119")
+    page.keyboard.press("Home")
+    expect_at("walk-000")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("walk-000")
+
+
+def test_on_a_phone_the_list_goes_on_and_what_stood_beside_it_lies_above(
+    server: Server, open_page: OpenPage
+) -> None:
+    for i in range(70):
+        server.open_session(f"thumb-{i:02}", tags=["thumb"])
+    page = open_page(
+        "/?tag=thumb&sort=name", viewport={"width": 390, "height": 844}, has_touch=True
+    )
+    expect(row(page, "thumb-00")).to_be_visible()
+    for i in range(0, 70, 5):
+        row(page, f"thumb-{i:02}").scroll_into_view_if_needed()
+    assert page.locator("[data-session]").count() < 40
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    page.evaluate("scrollTo(0, 0)")
+    expect(page.get_by_role("heading", name="Watch rooms")).to_be_hidden()
+    page.get_by_role("button", name="watch room").click()
+    expect(page.get_by_role("heading", name="Watch rooms")).to_be_visible()
+
+
+def test_the_list_is_put_in_groups_that_fold(server: Server, open_page: OpenPage) -> None:
+    for i in range(75):
+        tags = ["grp", "odd"] if i % 2 else ["grp"]
+        algorithm = "GRP-A" if i < 60 else "GRP-B"
+        server.open_session(f"grp-{i:02}", tags=tags, algorithm=algorithm)
+    page = open_page("/?tag=grp&sort=name")
+    page.get_by_role("combobox", name="Groups").select_option("by algorithm")
+    expect(page).to_have_url(re.compile("group=algorithm"))
+    heads = page.locator("[data-group]")
+    # What comes after the first group is not known to be near before that is read to its end.
+    expect(heads.first).to_have_text(re.compile(r"GRP-A\s+60"))
+    expect(page.get_by_role("table")).to_have_attribute("aria-rowcount", "78")
+    expect(row(page, "grp-00")).to_be_visible()
+    heads.first.get_by_role("button").click()
+    expect(row(page, "grp-00")).to_have_count(0)
+    expect(heads).to_have_text([re.compile(r"GRP-A\s+60"), re.compile(r"GRP-B\s+15")])
+    expect(row(page, "grp-60")).to_have_attribute("aria-rowindex", "4")
+    # By keys a group is reached like a row; Enter opens it again.
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowUp")
+    expect(heads.first.get_by_role("button")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(row(page, "grp-00")).to_be_visible()
+    page.keyboard.press("End")
+    page.keyboard.press("End")
+    expect(row(page, "grp-74").get_by_role("link")).to_be_focused()
+    # It lives on, and groups come and grow.
+    server.open_session("grp-new", tags=["grp"], algorithm="GRP-C")
+    expect(heads.last).to_have_text(re.compile(r"GRP-C\s+1"))
+    expect(row(page, "grp-new")).to_be_visible()
+
+    # One of two tags is in both groups.
+    other = open_page("/?q=grp-0&sort=name&group=tag")
+    expect(other.locator("[data-group]")).to_have_text(
+        [re.compile(r"grp\s+10"), re.compile(r"odd\s+5")]
+    )
+    expect(row(other, "grp-01")).to_have_count(2)
+    expect(row(other, "grp-02")).to_have_count(1)

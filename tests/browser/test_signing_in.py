@@ -37,7 +37,7 @@ def test_from_the_first_admin_to_signing_out(
     page.reload()
     menu = page.get_by_role("button", name="root")
     menu.click()
-    expect(page.get_by_role("group", name="Account")).to_contain_text("admin, operate")
+    expect(page.get_by_role("group", name="Account")).to_contain_text("admin, metrics, operate")
     page.keyboard.press("Escape")
     expect(menu).to_be_focused()
     menu.click()

@@ -179,6 +179,7 @@ async def test_an_unknown_scenario_names_those_there_are(house: Any) -> None:
         ({"num_episodes": 10**30}, "num_episodes"),
         ({"save_interval": 0}, "save_interval"),
         ({"pace": 0}, "pace"),
+        ({"ranks": 0}, "ranks"),
         ({"seed": -1}, "seed"),
         ({"device": "tpu"}, "device"),
         ({"episodes": 5}, "episodes"),
@@ -195,6 +196,13 @@ async def test_a_wrong_start_names_the_field(house: Any, wrong: Any, field: str)
 async def test_overrides_must_fit_the_scenario(house: Any) -> None:
     body = {"scenario_name": "balanced", "overrides": {"training": {"num_episodes": 0}}}
     refused(await house.http.post(START, json=body), 422, "scenario_invalid")
+
+
+async def test_more_ranks_than_cores_are_refused(house: Any) -> None:
+    body = {"scenario_name": "balanced", "ranks": 256}
+    told = refused(await house.http.post(START, json=body), 422, "validation_failed")
+    assert told["message"].startswith("training.ranks is 256, but there")
+    assert told["details"]["errors"] == [{"field": "training.ranks", "value": 256}]
 
 
 async def test_a_second_start_is_refused_unless_it_may_wait(house: Any) -> None:

@@ -22,9 +22,11 @@ from grandstand.service.grants import Scope
 SECRET = "s" * 48
 S = "/api/training/sessions"
 OPEN, ANY, WATCH, REPORT, OPERATE, ADMIN = "open", "any", "watch", "report", "operate", "admin"
+SUPERVISE, METRICS = "supervise", "metrics"
 SCOPES: dict[str, str] = {
     "GET /health": OPEN,
     "GET /status": WATCH,
+    "GET /metrics": METRICS,
     "GET /api/auth": OPEN,
     "GET /api/auth/me": ANY,
     "POST /api/auth/login": OPEN,
@@ -44,7 +46,10 @@ SCOPES: dict[str, str] = {
     f"GET {S}": WATCH,
     f"GET {S}/{{session_id}}": WATCH,
     f"PUT {S}/{{session_id}}": REPORT,
+    f"PATCH {S}/{{session_id}}": OPERATE,
     f"DELETE {S}/{{session_id}}": OPERATE,
+    f"POST {S}/bulk": OPERATE,
+    f"POST {S}/sizes": WATCH,
     f"POST {S}/{{session_id}}/pause": OPERATE,
     f"POST {S}/{{session_id}}/resume": OPERATE,
     f"POST {S}/{{session_id}}/stop": OPERATE,
@@ -52,7 +57,10 @@ SCOPES: dict[str, str] = {
     f"GET {S}/{{session_id}}/checkpoints": WATCH,
     f"GET {S}/{{session_id}}/checkpoints/{{episode}}": WATCH,
     f"DELETE {S}/{{session_id}}/checkpoints/{{episode}}": OPERATE,
+    f"PUT {S}/{{session_id}}/checkpoints/{{episode}}": REPORT,
+    f"PUT {S}/{{session_id}}/model": REPORT,
     f"GET {S}/{{session_id}}/order": REPORT,
+    f"GET {S}/{{session_id}}/order/checkpoint": REPORT,
     f"POST {S}/{{session_id}}/heartbeat": REPORT,
     f"POST {S}/{{session_id}}/finish": REPORT,
     f"POST {S}/{{session_id}}/metrics": REPORT,
@@ -62,6 +70,7 @@ SCOPES: dict[str, str] = {
     f"PUT {S}/{{session_id}}/frame": REPORT,
     f"GET {S}/{{session_id}}/frame": WATCH,
     f"GET {S}/{{session_id}}/history": WATCH,
+    f"GET {S}/{{session_id}}/episodes": WATCH,
     f"GET {S}/{{session_id}}/series": WATCH,
     f"GET {S}/{{session_id}}/export": WATCH,
     f"GET {S}/{{session_id}}/media/{{seq}}": WATCH,
@@ -83,6 +92,13 @@ SCOPES: dict[str, str] = {
     "GET /api/training/queue": WATCH,
     "PATCH /api/training/queue/{session_id}": OPERATE,
     "DELETE /api/training/queue/{session_id}": OPERATE,
+    "GET /api/supervisors": WATCH,
+    "PATCH /api/supervisors/{name}": OPERATE,
+    "DELETE /api/supervisors/{name}": SUPERVISE,
+    "POST /api/supervisors/{name}/take": SUPERVISE,
+    "GET /api/supervisors/{name}/jobs": SUPERVISE,
+    "POST /api/supervisors/{name}/jobs/{job_id}/launched": SUPERVISE,
+    "POST /api/supervisors/{name}/jobs/{job_id}/gone": SUPERVISE,
     "GET /api/models": WATCH,
     "POST /api/models/compare": WATCH,
     "GET /api/models/{name}": WATCH,
@@ -105,6 +121,7 @@ SCOPES: dict[str, str] = {
 FILLED = {
     "session_id": "run",
     "episode": "1",
+    "job_id": "1",
     "seq": "1",
     "user_id": "nobody",
     "key_id": "none",

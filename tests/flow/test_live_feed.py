@@ -301,6 +301,31 @@ async def test_sockets_pass_the_same_doors(serving: Any) -> None:
         assert socket.close_code == expected
 
 
+async def test_a_request_that_is_held_is_answered_when_the_server_leaves(house: Any) -> None:
+    worker = await house.managed()
+    path = f"{SESSIONS}/{worker.session_id}"
+    before = (await house.ok("GET", path))["last_seen_at"]
+    body = {"wanted": "running", "wait_seconds": 20}
+    held = asyncio.create_task(
+        house.http.post(f"{path}/heartbeat", json=body, headers=worker.headers)
+    )
+
+    async def heard() -> bool:
+        return bool((await house.ok("GET", path))["last_seen_at"] != before)
+
+    await house.until(heard)
+    assert not held.done()
+    house.assembly.training.answer_held()
+    answer = await asyncio.wait_for(held, 10)  # half of what it asked for
+    assert answer.json()["wanted"] == "running"
+
+
+async def test_a_server_that_leaves_is_not_healthy(house: Any) -> None:
+    await house.ok("GET", "/health")
+    await house.assembly.hub.see_out()
+    assert (await house.ok("GET", "/health", 503))["error"] == "unavailable"
+
+
 async def test_closing_the_server_asks_to_come_back(make_house: Any) -> None:
     house = await make_house(serving=True)
     await house.open_session("run")

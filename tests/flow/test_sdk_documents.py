@@ -150,7 +150,7 @@ def test_the_production_configuration() -> None:
         ),
     )
     assert config.performance.max_connections_per_session == 100
-    # The sample secret is known to everybody, and two of its backends come later.
+    # The sample secret is known to everybody, and refused.
     with pytest.raises(ValidationFailed) as caught:
         TrainingMetricsServer(config)
     assert "jwt_secret_key" in caught.value.message

@@ -76,6 +76,56 @@ async def test_lists_tell_how_many_there_are_of_each_status(house: Any) -> None:
     assert page["counts"] == {"running": 1, "failed": 1}
 
 
+async def test_lists_tell_the_groups_they_fall_into(house: Any) -> None:
+    for name, algorithm, tags in (
+        ("a", "PPO", ["x", "y%"]),
+        ("b", "DQN", ["x"]),
+        ("c", "PPO", []),
+        ("d", "a2c", ["Ä"]),
+    ):
+        await house.open_session(name, algorithm=algorithm, tags=tags)
+    await house.ok("POST", f"{SESSIONS}/b/finish", json={"status": "completed"})
+
+    async def asked(**query: str) -> Any:
+        return await house.ok("GET", SESSIONS, params={"sort": "name", **query})
+
+    def groups(page: Any) -> list[tuple[str | None, int]]:
+        return [(one["value"], one["count"]) for one in page["groups"]]
+
+    assert "groups" not in await asked()
+    page = await asked(status="all", group="tag")
+    assert groups(page) == [("x", 2), ("y%", 1), ("Ä", 1), (None, 1)]
+    assert [s["session_id"] for s in page["sessions"]] == ["a", "b", "c", "d"]
+    by = {
+        "algorithm": [("a2c", 1), ("DQN", 1), ("PPO", 2)],
+        "status": [("running", 3), ("completed", 1)],
+        "scenario": [(None, 4)],
+    }
+    for key, told in by.items():
+        assert groups(await asked(status="all", group=key)) == told
+    # What has ended is in no group of a list of what has not.
+    assert groups(await asked(group="algorithm")) == [("a2c", 1), ("PPO", 2)]
+    for within, names in {
+        "tag:x": "ab",
+        "tag:y%": "a",
+        "tag": "c",
+        "algorithm:PPO": "ac",
+        "status:completed": "b",
+        "scenario": "abcd",
+        "scenario:nowhere": "",
+    }.items():
+        page = await asked(status="all", group="tag", within=within)
+        assert [s["session_id"] for s in page["sessions"]] == list(names)
+        assert page["total"] == len(names)
+        assert groups(page)[0] == ("x", 2)
+        assert page["counts"] == {"running": 3, "completed": 1}
+    first = await asked(status="all", within="algorithm:PPO", limit="1")
+    second = await asked(status="all", within="algorithm:PPO", cursor=first["next_cursor"])
+    assert [s["session_id"] for s in second["sessions"]] == ["c"]
+    for wrong in ({"group": "name"}, {"within": "name:a"}):
+        await house.ok("GET", SESSIONS, 422, params=wrong)
+
+
 async def test_what_moves_can_come_first_page_by_page(house: Any) -> None:
     for name in ("a", "b", "c", "d", "e"):
         await house.open_session(name)
@@ -133,6 +183,18 @@ async def test_a_session_is_changed(house: Any) -> None:
     again = await house.ok("PUT", f"{SESSIONS}/run", json={"status": "running"})
     # Whoever goes on with it must not be told to stop.
     assert (again["status"], again["wanted"], again["end_time"]) == ("running", "running", None)
+
+
+async def test_people_write_what_a_session_is_called(house: Any) -> None:
+    await house.open_session("run", total_episodes=10)
+    words = {"name": "New", "notes": "n\nn", "tags": ["t"]}
+    changed = await house.ok("PATCH", f"{SESSIONS}/run", json=words)
+    assert {k: changed[k] for k in words} == words
+    assert (await house.ok("PATCH", f"{SESSIONS}/run", json={"notes": ""}))["tags"] == ["t"]
+    for refused in ({"name": None}, {"name": ""}, {"tags": ["t" * 65]}, {"status": "stopped"}):
+        await house.ok("PATCH", f"{SESSIONS}/run", 422, json=refused)
+    assert (await house.ok("GET", f"{SESSIONS}/run"))["name"] == "New"
+    await house.ok("PATCH", f"{SESSIONS}/nowhere", 404, json=words)
 
 
 async def test_ending_twice_the_same_way_changes_nothing(house: Any) -> None:

@@ -57,6 +57,18 @@ def eventually(look: Callable[[], T | None], what: str, within: float = PATIENCE
     return found
 
 
+def workers_of(value: str | Path, name: str = MARK) -> list[psutil.Process]:
+    """The worker processes whose environment has `value` under `name`."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        if "grandstand.worker" not in (process.info["cmdline"] or ()):
+            continue
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get(name) == str(value):
+                found.append(process)
+    return found
+
+
 class Server:
     """A server on one data folder, through any number of lives.
 
@@ -139,6 +151,14 @@ class Server:
         self._process.send_signal(signal.SIGINT)
         return self._gone(within)
 
+    def terminate(self, within: float) -> float:
+        """What whoever runs services does (SIGTERM); how long it took, in seconds."""
+        assert self._process is not None
+        begun = time.monotonic()
+        self._process.terminate()
+        assert self._gone(within) in (0, -signal.SIGTERM)
+        return time.monotonic() - begun
+
     def _gone(self, within: float) -> int:
         assert self._process is not None
         try:
@@ -160,14 +180,7 @@ class Server:
 
     def workers(self) -> list[psutil.Process]:
         """Its workers, also those that outlived it."""
-        found = []
-        for process in psutil.process_iter(["cmdline"]):
-            if "grandstand.worker" not in (process.info["cmdline"] or ()):
-                continue
-            with contextlib.suppress(psutil.Error):
-                if process.environ().get(MARK) == str(self.home):
-                    found.append(process)
-        return found
+        return workers_of(self.home)
 
     def worker(self) -> psutil.Process:
         """The one worker there is."""

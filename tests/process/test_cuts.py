@@ -8,60 +8,19 @@ checkpoint, never goes on from a damaged one.
 
 from __future__ import annotations
 
-import hashlib
 import random
-from collections.abc import Mapping
-from typing import Any
 
-import numpy as np
 import psutil
 import pytest
-import torch
 
 from grandstand.model.checkpoints import damage
 
 from .conftest import SESSIONS, Server, assert_each_once, count, eventually, told
+from .exact import EPISODES, Whole, hash_of, records, run_through
 
-EPISODES = 1200
 PACE = 600
-CLOCKS = {"elapsed_seconds", "training_time_elapsed", "steps_per_second", "timestamp", "seq"}
 
 pytestmark = pytest.mark.slow
-
-
-def digest_into(digest: Any, value: Any) -> None:
-    """Feed everything of a checkpoint's state into a hash, in an order of its own."""
-    if isinstance(value, Mapping):
-        for key in sorted(value, key=str):
-            if key not in CLOCKS:
-                digest.update(f"{key}:".encode())
-                digest_into(digest, value[key])
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            digest_into(digest, item)
-    elif isinstance(value, torch.Tensor):
-        digest.update(np.ascontiguousarray(value.numpy()).tobytes())
-    else:
-        digest.update(repr(value).encode())
-
-
-def hash_of(server: Server, session_id: str) -> str:
-    """SHA-256 of the last checkpoint's state."""
-    path = server.checkpoints(session_id)[-1] / "state.pt"
-    digest = hashlib.sha256()
-    digest_into(digest, torch.load(path, weights_only=True))
-    return digest.hexdigest()
-
-
-def records(server: Server, session_id: str) -> list[dict[str, Any]]:
-    """What the trainer reported, in order, clocks and the machine's figures apart."""
-    rows = []
-    for row in server.history(session_id, "training_metrics"):
-        extra = {k: v for k, v in (row.get("extra") or {}).items() if k not in CLOCKS}
-        if any(name.startswith("system/") for name in extra):
-            continue
-        rows.append({k: v for k, v in row.items() if k not in CLOCKS} | {"extra": extra})
-    return rows
 
 
 def train(server: Server) -> str:
@@ -82,24 +41,14 @@ def cut(server: Server, session_id: str, how: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[dict[str, Any]]]:
-    """Hash and history of the training that runs through."""
-    server = Server(tmp_path_factory.mktemp("whole"))
-    try:
-        server.start()
-        session_id = server.train(num_episodes=EPISODES, save_interval=50)
-        server.until(session_id, "completed")
-        return hash_of(server, session_id), records(server, session_id)
-    finally:
-        server.end()
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    return run_through(tmp_path_factory.mktemp("whole"))
 
 
 @pytest.mark.proof
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("how", ["pause", "stop", "kill"])
-def test_a_cut_training_equals_one_that_ran_through(
-    server: Server, whole: tuple[str, list[dict[str, Any]]], how: str
-) -> None:
+def test_a_cut_training_equals_one_that_ran_through(server: Server, whole: Whole, how: str) -> None:
     chance = random.Random(how)
     cuts = count(1, 20)
     for _ in range(cuts):

@@ -68,6 +68,13 @@ def test_every_answer_is_documented(tmp_path: Path, auth: bool) -> None:
                 text=True,
                 timeout=1200,
                 cwd=tmp_path,
+                env={
+                    **os.environ,
+                    "SCHEMATHESIS_HOOKS": "zip_bodies",
+                    "PYTHONPATH": os.pathsep.join(
+                        [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+                    ),
+                },
             )
         finally:
             server.terminate()

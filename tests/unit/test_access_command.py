@@ -28,13 +28,13 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_accounts_from_the_first_on(run: Any) -> None:
     assert "users add NAME --admin" in run("users", "list")
     told = run("users", "add", "root", "--admin", "--password-stdin", sent="correct horse\n")
-    assert told == "root may admin, operate, report, watch"
+    assert told == "root may admin, metrics, operate, report, supervise, watch"
     run("users", "add", "ann", "--scope", "report", "--password-stdin", sent="correct horse\n")
     told = run("users", "change", "Ann", "--scope", "watch", "--disable")
     assert told == "ann may watch, but is disabled"
     assert run("users", "list").splitlines() == [
         "ann  watch  disabled",
-        "root  admin, operate, report, watch",
+        "root  admin, metrics, operate, report, supervise, watch",
     ]
     run("users", "remove", "ann")
     assert "ann" not in run("users", "list")

@@ -88,7 +88,8 @@ def test_check_says_what_is_wrong_and_exits_2(variable: str, value: str, words: 
         (["--host", "0.0.0.0"], {}, "while auth is off"),
         (["--port", "70000"], {}, "port = 70000 (flag)"),
         (["--config", "gone.yaml"], {}, "cannot be read"),
-        ([], {"REDIS_URL": "redis://localhost:6379"}, "Redis comes in a later version"),
+        ([], {"REDIS_URL": "redis://localhost:6379"}, "Set DATABASE_URL to a PostgreSQL"),
+        (["--workers", "2"], {}, "Set REDIS_URL, and DATABASE_URL to a PostgreSQL"),
         ([], {"DATABASE_URL": "mysql://db/x"}, "write sqlite:///path/to/file.db or postgresql://"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import sys
@@ -131,6 +132,8 @@ def test_every_field_is_reached_by_its_long_variable() -> None:
         "root_path": "/below",
         "redis.enabled": "true",
         "performance.max_body_bytes": "5000",
+        "training.max_archive_bytes": "5000000",
+        "training.launcher": "ray",
         "performance.send_queue_bytes": "70000",
         "limits.wrong_passwords": "1/minute; 2/hour",
         "limits.requests": "1/second",
@@ -268,10 +271,12 @@ def test_an_empty_file_sets_nothing(tmp_path: Path) -> None:
         (Settings(database=DatabaseConfig(url="postgresql+asyncpg://db/x")), "write sqlite://"),
         (Settings(database=DatabaseConfig(url="mysql://db/x")), "not understood"),
         (Settings(database=DatabaseConfig(url="data.db")), "not understood"),
-        (Settings(redis=RedisConfig(enabled=True)), "Redis comes"),
-        (Settings(redis=RedisConfig(url="redis://localhost:6379")), "Redis comes"),
+        (Settings(redis=RedisConfig(enabled=True)), "Set DATABASE_URL to a PostgreSQL"),
+        (
+            Settings(redis=RedisConfig(url="redis://localhost:6379")),
+            "Set DATABASE_URL to a PostgreSQL",
+        ),
         (load_settings(env={"WEB_CONCURRENCY": "4"}), "4 server processes"),
-        (load_settings(env={"GRANDSTAND_TRAINING__LAUNCHER": "ray"}), "not in this version"),
         (load_settings(env={"CORS_ORIGINS": "http://a.example/"}), "no origin"),
         (load_settings(env={"GRANDSTAND_TRAINING__SCENARIOS_DIR": "/nowhere"}), "no folder"),
     ],
@@ -281,6 +286,15 @@ def test_what_cannot_work_is_refused_with_a_sentence(settings: Settings, words: 
     assert words in message
     assert "hunter2" not in message
     assert message.endswith(".")
+
+
+def test_ray_is_asked_for_where_it_is_installed() -> None:
+    found = errors(load_settings(env={"GRANDSTAND_TRAINING__LAUNCHER": "ray"}))
+    if importlib.util.find_spec("ray") is None:
+        (message,) = found
+        assert "Ray is not installed" in message
+    else:
+        assert found == []
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ describe("filters in the address", () => {
   });
 
   it("come back as they went", () => {
-    const chosen = { q: "a&b ü", which: "ended", algorithm: "A2C+", tag: "50%", sort: "name" } as const;
+    const chosen = { q: "a&b ü", which: "ended", algorithm: "A2C+", tag: "50%", sort: "name", group: "tag" } as const;
     expect(filtersFrom(searchOf(chosen))).toEqual(chosen);
     expect(narrows(chosen)).toBe(true);
   });

@@ -6,7 +6,7 @@ import { groups } from "../src/session/grouping";
 import { secondsOf, xOf } from "../src/session/picture";
 import { smoothed } from "../src/session/smoothing";
 import { why } from "../src/session/status";
-import { linearTicks, logTicks, symlogTicks } from "../src/session/ticks";
+import { linearTicks, logTicks, padded, symlogTicks } from "../src/session/ticks";
 import { duration, exact, plain, short } from "../src/words/numbers";
 
 const session = { speed: null } as Session;
@@ -114,9 +114,20 @@ describe("words", () => {
   });
 });
 
+describe("an axis", () => {
+  it("does not look into the last digits of what is all alike", () => {
+    const [low, high] = padded(120 - 1e-13, 120 + 1e-13, true);
+    expect(low).toBeCloseTo(108);
+    expect(high).toBeCloseTo(132);
+    expect(padded(119.98, 120, false)[0]).toBeCloseTo(119.9788);
+  });
+});
+
 describe("marks of a linear axis", () => {
   it("carry the digits that tell them apart", () => {
     expect(linearTicks([119, 119.5, 120])).toEqual(["119", "119.5", "120"]);
+    expect(linearTicks([119.98])).toEqual(["119.98"]);
+    expect(linearTicks([120])).toEqual(["120"]);
     expect(linearTicks([0, 2500, 5000])).toEqual(["0", "2.5k", "5k"]);
     expect(linearTicks([-0.004, -0.002, 0])).toEqual(["−0.004", "−0.002", "0"]);
     expect(linearTicks([0, 500, 1000, 1500])).toEqual(["0", "0.5k", "1k", "1.5k"]);

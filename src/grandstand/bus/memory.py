@@ -2,37 +2,32 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 
-from grandstand.bus.base import Listener, News
-
-logger = logging.getLogger("grandstand.bus")
+from grandstand.bus.base import Listener, Listeners, News
+from grandstand.model.session import new_id
 
 
 class MemoryBus:
     """Calls each listener at once, in the order they came."""
 
+    alone = True
+
     def __init__(self) -> None:
-        self._listeners: list[Listener] = []
+        self.instance = new_id()
+        self._listeners = Listeners()
+
+    async def open(self) -> None:
+        """Nobody else is there to be heard."""
 
     def publish(self, news: News) -> None:
-        for listener in tuple(self._listeners):
-            try:
-                listener(news)
-            except Exception:
-                # One listener's fault must cost neither the others nor the reporter, whose record
-                # is committed already.
-                logger.exception("a listener failed on %s", type(news).__name__)
+        self._listeners.tell(news, own=True)
 
-    def subscribe(self, listener: Listener) -> Callable[[], None]:
-        self._listeners.append(listener)
+    def subscribe(self, listener: Listener, *, own: bool = False) -> Callable[[], None]:
+        return self._listeners.add(listener, own)
 
-        def end() -> None:
-            if listener in self._listeners:
-                self._listeners.remove(listener)
-
-        return end
+    def hear(self, news: News) -> None:
+        self._listeners.tell(news, own=False)
 
     async def aclose(self) -> None:
         self._listeners.clear()

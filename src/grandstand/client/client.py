@@ -437,7 +437,8 @@ class Client(RoomVerbs):
 
         Args:
             scenario_name: one of the server's scenarios, such as "bologna_coppia".
-            options: num_episodes, save_interval, eval_episodes, seed, queue, pace, overrides …
+            options: num_episodes, save_interval, eval_episodes, seed, queue, pace, ranks,
+                overrides, labels …
 
         Returns:
             The answer, with `session_id` and `status`.

@@ -1,86 +1,89 @@
-"""The supervisor: takes jobs from the queue, starts workers, and notices when one is gone."""
+"""The supervisor: takes jobs from a desk, starts workers, and notices when one is gone."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-import os
-import socket
-from collections.abc import Coroutine
-from datetime import timedelta
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
 from grandstand.clock import Clock
-from grandstand.launch.base import Launcher, Task, Worker
-from grandstand.launch.local import kill_process, same_process
-from grandstand.launch.runtime import Runtime
-from grandstand.service.access import Access
-from grandstand.service.sessions import PERIODS_TO_LOST
-from grandstand.service.training import Training
-from grandstand.store.jobs import Job, JobKind
+from grandstand.launch.base import Desk, Launcher, Task, Worker
+from grandstand.model.assignments import Assignment
+from grandstand.model.session import PERIODS_TO_LOST
 
 logger = logging.getLogger("grandstand.supervisor")
 
-LOG_LINES = 40
-LEAVE_SECONDS = 8.0
-"""How long a worker gets to take a checkpoint and leave when the server stops."""
+LEAVE_SECONDS = 7.0
+"""How long a worker gets to take a checkpoint and leave when the supervisor stops."""
 
 
 class Supervisor:
     """Keeps as many workers going as there is room for.
 
     Args:
-        capacity: trainings at once; evaluations have one place of their own beside them.
-        folder: the models folder; each worker's output goes to its session's folder in it.
+        desk: has the jobs.
+        launcher: starts the workers of trainings.
+        evaluator: starts those of evaluations.
+        ready: whether workers of trainings (True) or evaluations (False) could start now.
+        clock: for the spans.
+        capacity: trainings at once.
+        evaluations: evaluations at once, beside them.
+        folder: each worker's output goes to its session's folder in it.
+        environment: further variables of workers.
     """
 
     def __init__(
         self,
-        training: Training,
-        access: Access,
+        desk: Desk,
         launcher: Launcher,
-        runtime: Runtime,
+        evaluator: Launcher,
+        ready: Callable[[bool], bool],
         clock: Clock,
         *,
         capacity: int,
+        evaluations: int,
         heartbeat_seconds: float,
         folder: Path,
-        environment: dict[str, str],
+        environment: Mapping[str, str],
     ) -> None:
-        self._training = training
-        self._access = access
-        self._launcher = launcher
-        self._runtime = runtime
+        self._desk = desk
+        self._launchers = {True: launcher, False: evaluator}
+        self._ready = ready
         self._clock = clock
-        self._capacity = {JobKind.TRAIN: capacity, JobKind.EVALUATE: 1}
+        self._capacity = {True: capacity, False: evaluations}
         self._heartbeat = heartbeat_seconds
         self._folder = folder
         self._environment = environment
-        self.name = f"{socket.gethostname()}:{os.getpid()}"
-        self._workers: dict[int, tuple[Job, Worker]] = {}
-        self._foreign: dict[int, Job] = {}
+        self._workers: dict[int, tuple[Assignment, Worker]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._url = ""
         self._leaving = False
+        self._freed = asyncio.Event()
 
     async def open(self, url: str) -> None:
         """Start supervising; workers report to `url`.
 
-        Trainings whose worker died with the last server go on from their checkpoint at once; a
+        Trainings whose worker died with the last supervisor go on from their checkpoint at once; a
         worker that outlived it is left at work.
+
+        Raises:
+            GrandstandError: the desk does not want this supervisor.
         """
         self._url = url
-        for job in await self._training.claimed():
-            if same_process(job.pid, job.process_started_at):
-                logger.info("worker %s is still at %s", job.pid, _name(job))
-                self._foreign[job.id] = job
-            else:
-                await self._training.worker_gone(
-                    job, why="the server stopped while it ran", counts=False
-                )
-        self._spawn(self._claim_forever())
+        for job in await self._desk.held() or ():
+            launcher = self._launchers[job.training]
+            worker = await launcher.find(job.handle, self._task(job)) if job.handle else None
+            if worker is None:
+                await self._desk.gone(job, why="the server stopped while it ran", counts=False)
+                continue
+            logger.info("worker %s is still at %s", worker.handle, job.task)
+            self._workers[job.id] = (job, worker)
+            self._spawn(self._see_out(job, worker))
+        await self._desk.open(self._training_count())
+        self._spawn(self._take_forever())
         self._spawn(self._watch_forever())
 
     async def aclose(self) -> None:
@@ -88,127 +91,119 @@ class Supervisor:
         self._leaving = True
         workers = [worker for _, worker in self._workers.values()]
         for worker in workers:
-            worker.terminate()
+            await worker.terminate()
         waiting = [asyncio.ensure_future(w.wait()) for w in workers]
         if waiting:
             _, late = await asyncio.wait(waiting, timeout=LEAVE_SECONDS)
             if late:
                 logger.warning("%d workers did not leave in time and are killed", len(late))
                 for worker in workers:
-                    worker.kill()
+                    await worker.kill()
                 await asyncio.wait(late, timeout=1.0)
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._desk.aclose()
 
     @property
     def running(self) -> int:
         """How many workers are at work."""
-        return len(self._workers) + len(self._foreign)
+        return len(self._workers)
 
-    async def _claim_forever(self) -> None:
+    async def _take_forever(self) -> None:
         while True:
-            self._training.work_waiting.clear()
-            if self._runtime.ready() and not self._leaving:
-                for kind in JobKind:
-                    while self._room(kind):
-                        job = await self._training.claim(kind, self.name)
+            self._freed.clear()
+            if not self._leaving:
+                for training in (True, False):
+                    while self._ready(training) and self._room(training=training):
+                        job = await self._desk.take(
+                            training=training, running=self._training_count()
+                        )
                         if job is None:
                             break
                         await self._start(job)
-            await self._pause(self._heartbeat)
+            await self._pause()
 
-    async def _pause(self, seconds: float) -> None:
-        """Wait for work, or for `seconds`."""
-        waiting = asyncio.ensure_future(self._training.work_waiting.wait())
-        timer = asyncio.ensure_future(self._clock.sleep(seconds))
+    async def _pause(self) -> None:
+        """Wait for work, or a free place, or a heartbeat."""
+        waiting = asyncio.ensure_future(
+            self._desk.wait(
+                self._heartbeat,
+                running=self._training_count(),
+                training_room=self._ready(True) and self._room(training=True),
+                evaluation_room=self._ready(False) and self._room(training=False),
+            )
+        )
+        freed = asyncio.ensure_future(self._freed.wait())
         try:
-            await asyncio.wait((waiting, timer), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((waiting, freed), return_when=asyncio.FIRST_COMPLETED)
         finally:
+            freed.cancel()
             waiting.cancel()
-            timer.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await waiting
 
-    def _room(self, kind: JobKind) -> bool:
-        busy = [job for job, _ in self._workers.values()] + list(self._foreign.values())
-        return sum(job.kind is kind for job in busy) < self._capacity[kind]
+    def _room(self, *, training: bool) -> bool:
+        return not self._leaving and self._count(training=training) < self._capacity[training]
 
-    async def _start(self, job: Job) -> None:
-        if job.session_id is not None:
-            token = self._access.worker_token(session_id=job.session_id, attempt=job.attempt)
-        else:
-            token = self._access.worker_token(evaluation_id=job.evaluation_id)
-        task = Task(_name(job), token, self._url, self._log_file(job), self._environment)
+    def _count(self, *, training: bool) -> int:
+        return sum(job.training is training for job, _ in self._workers.values())
+
+    def _training_count(self) -> int:
+        return self._count(training=True)
+
+    async def _start(self, job: Assignment) -> None:
         try:
-            worker = await self._launcher.launch(task)
+            worker = await self._launchers[job.training].launch(self._task(job))
         except OSError as error:
-            await self._training.worker_gone(job, why=f"the worker did not start: {error}")
+            await self._desk.gone(job, why=f"the worker did not start: {error}")
             return
         self._workers[job.id] = (job, worker)
-        logger.info("worker %d started for %s", worker.pid, _name(job))
-        await self._training.launched(job, worker.pid, worker.started_at)
+        logger.info("worker %s started for %s", worker.handle, job.task)
+        await self._desk.launched(job, worker.handle)
         self._spawn(self._see_out(job, worker))
 
-    async def _see_out(self, job: Job, worker: Worker) -> None:
-        code = await worker.wait()
+    async def _see_out(self, job: Assignment, worker: Worker) -> None:
+        how = await worker.wait()
         self._workers.pop(job.id, None)
-        how = f"signal {-code}" if code < 0 else f"exit code {code}"
-        logger.info("worker %d for %s ended (%s)", worker.pid, _name(job), how)
+        logger.info("worker %s for %s ended (%s)", worker.handle, job.task, how)
         error = {
             "message": f"the worker ended without a word ({how})",
-            "exit_code": code,
-            "last_output": self._last_output(job),
+            "last_output": await worker.last_output(),
         }
         # A worker that said how it ended has no claim any more, and this changes nothing.
-        await self._training.worker_gone(
+        await self._desk.gone(
             job,
             why=f"the worker ended unexpectedly ({how})",
             error=error,
             counts=not self._leaving,
         )
-        self._training.work_waiting.set()
+        self._freed.set()
 
     async def _watch_forever(self) -> None:
-        """Look after workers: silent ones are ended, those of an earlier server seen out."""
-        opened = self._clock.now()
-        limit = timedelta(seconds=PERIODS_TO_LOST * self._heartbeat)
+        """End workers that have fallen silent."""
+        limit = PERIODS_TO_LOST * self._heartbeat
         while True:
             await self._clock.sleep(self._heartbeat)
-            now = self._clock.now()
-            claimed = {job.id: job for job in await self._training.claimed()}
-            for job_id in [j for j in self._foreign if j not in claimed]:
-                del self._foreign[job_id]
-                self._training.work_waiting.set()
-            for job in claimed.values():
-                heard = max(job.heartbeat_at or opened, opened)
-                foreign = job.id in self._foreign
-                if foreign and not same_process(job.pid, job.process_started_at):
-                    del self._foreign[job.id]
-                    await self._training.worker_gone(job, why="the worker ended unexpectedly")
-                elif job.session_id is not None and now - heard > limit:
+            for job in await self._desk.held() or ():
+                if job.training and job.silent_seconds > limit:
                     await self._end_silent(job)
 
-    async def _end_silent(self, job: Job) -> None:
+    async def _end_silent(self, job: Assignment) -> None:
         why = f"the worker was silent for {PERIODS_TO_LOST} heartbeats"
-        logger.warning("%s: %s", _name(job), why)
+        logger.warning("%s: %s", job.task, why)
         if job.id in self._workers:
-            self._workers[job.id][1].kill()  # `_see_out` requeues it
-        elif self._foreign.pop(job.id, None) is not None:
-            if job.pid is not None and job.process_started_at is not None:
-                kill_process(job.pid, job.process_started_at)
-            await self._training.worker_gone(job, why=why)
-        elif job.claimed_by == self.name:
-            await self._training.worker_gone(job, why=why)
+            await self._workers[job.id][1].kill()  # `_see_out` says that it is gone
+        else:
+            await self._desk.gone(job, why=why)
 
-    def _log_file(self, job: Job) -> Path:
-        if job.session_id is not None:
-            return self._folder / "sessions" / job.session_id / "worker.log"
-        return self._folder / "evaluations" / f"{job.evaluation_id}.log"
-
-    def _last_output(self, job: Job) -> list[str]:
-        with contextlib.suppress(OSError):
-            text = self._log_file(job).read_text(encoding="utf-8", errors="replace")
-            return text.splitlines()[-LOG_LINES:]
-        return []
+    def _task(self, job: Assignment) -> Task:
+        kind, _, task_id = job.task.partition(":")
+        if kind == "session":
+            log_file = self._folder / "sessions" / task_id / "worker.log"
+        else:
+            log_file = self._folder / "evaluations" / f"{task_id}.log"
+        return Task(job.task, job.token or "", self._url, log_file, self._environment, job.labels)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         async def guarded() -> None:
@@ -222,9 +217,3 @@ class Supervisor:
         task = asyncio.create_task(guarded())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _name(job: Job) -> str:
-    if job.session_id is not None:
-        return f"session:{job.session_id}"
-    return f"evaluation:{job.evaluation_id}"

@@ -40,7 +40,7 @@ class Group:
         max_hz: float,
         set_aside: Callable[[Seat, int], None],
     ) -> None:
-        self.flow = Flow(clock, types, max_hz, self._take, self._flooded)
+        self.flow = Flow(clock, types, max_hz, self._take, self.set_everybody_aside)
         self._session_id = session_id
         self._dialect = dialect
         self._set_aside = set_aside
@@ -141,7 +141,8 @@ class Group:
                 del self._fresh[seat]
                 self._live[seat] = None
 
-    def _flooded(self) -> None:
+    def set_everybody_aside(self) -> None:
+        """Have every seat read on from the store."""
         self.flush()
         everybody = [(s, self._written) for s in self._live] + list(self._fresh.items())
         self._live.clear()

@@ -64,5 +64,7 @@ class Seat:
 
     def leave(self, code: int, reason: str) -> None:
         """Close its connection; whoever serves it takes it out of the hub then."""
+        if code == TOO_SLOW and not self.gone:
+            self.stand.measures.too_slow += 1
         self.stand.drop(self)
         self.outbox.close(code, reason)

@@ -8,13 +8,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any, TypeAlias
 
-from grandstand.bus.base import Committed
+from grandstand.bus.base import Committed, Present
 from grandstand.clock import Clock
 from grandstand.errors import GrandstandError
 from grandstand.live.dialects import Dialect
 from grandstand.live.flow import THINNED, Item
 from grandstand.live.frames import Binary, Parcel
 from grandstand.live.group import Group
+from grandstand.live.measures import Measures
 from grandstand.live.outbox import SOFT_BYTES, TOO_SLOW
 from grandstand.live.presence import Presence
 from grandstand.live.seat import Seat
@@ -42,6 +43,7 @@ class Stand:
         history: seqs a thinned seat may have missed and still be caught up with one by one.
         queue_bytes: what may wait for one seat.
         stale_seconds: a seat set aside that reads nothing for so long is let go.
+        elsewhere, changed: see `Presence`.
     """
 
     def __init__(
@@ -53,12 +55,18 @@ class Stand:
         history: int,
         queue_bytes: int,
         stale_seconds: float,
+        elsewhere: Callable[[], Sequence[Present]] = tuple,
+        changed: Callable[[], None] = lambda: None,
+        measures: Measures | None = None,
     ) -> None:
         self.session_id = session_id
         self.queue_bytes = queue_bytes
+        self.measures = measures or Measures()
         self.seats: dict[Seat, None] = {}
         self.last_seq = 0
-        self.presence = Presence(clock, self._tell)
+        self.heard: int | None = None
+        """The seq up to which news have come; None before it is known where they begin."""
+        self.presence = Presence(clock, self._tell, elsewhere, changed)
         self._replay = replay
         self._clock = clock
         self._history = history
@@ -71,8 +79,19 @@ class Stand:
         self._offering: asyncio.Task[None] | None = None
 
     def hear(self, news: Committed) -> None:
-        """Pass on what was committed."""
-        self.reached(news.last_seq)
+        """Pass on what was committed; what was known already passes by, and where news between
+        are missing everybody reads on from the store."""
+        if self.heard is not None:
+            if news.last_seq <= self.heard:
+                return
+            if news.first_seq != self.heard + 1 or not news.records:
+                self.repair(news.last_seq)
+                return
+        elif not news.records:
+            self.repair(news.last_seq)
+            return
+        self.last_seq = max(self.last_seq, news.last_seq)
+        self.heard = news.last_seq
         if self._page and self.last_seq - self._page[-1][0] > PAGE:
             self._page = []  # whoever comes back now wants what is newer
         for key, group in tuple(self._groups.items()):
@@ -85,6 +104,17 @@ class Stand:
     def reached(self, seq: int) -> None:
         """Note that the session has got as far as `seq`, as the store says."""
         self.last_seq = max(self.last_seq, seq)
+        if self.heard is None:
+            self.heard = seq
+
+    def repair(self, seq: int) -> None:
+        """Have everybody read what is missing up to `seq` from the store."""
+        self.last_seq = max(self.last_seq, seq)
+        self.heard = seq if self.heard is None else max(self.heard, seq)
+        for group in tuple(self._groups.values()):
+            group.set_everybody_aside()
+            group.close()
+        self._groups.clear()
 
     def join(self, seat: Seat, position: int) -> None:
         """Let a seat hear everything after `position`: first what it missed, then live.
@@ -225,6 +255,7 @@ class Stand:
         seat.group = None
         seat.position = position
         if not seat.outbox.closed:
+            self.measures.set_aside += 1
             self._follow(seat, exact=seat.max_hz == 0.0)
 
     def _follow(self, seat: Seat, *, exact: bool, rows: list[ReplayRow] | None = None) -> None:
@@ -314,9 +345,13 @@ class Stand:
         is left is then asked for by itself.
         """
         if self._page and self._page[0][0] <= position + 1 <= self._page[-1][0]:
+            self.measures.pages_shared += 1
             return self._page[position + 1 - self._page[0][0] :]
         reading = self._reading.get(position)
-        if reading is None:
+        if reading is not None:
+            self.measures.pages_shared += 1
+        else:
+            self.measures.pages_read += 1
             reading = asyncio.ensure_future(self._replay(self.session_id, position, PAGE))
             self._reading[position] = reading
             reading.add_done_callback(lambda _: self._reading.pop(position, None))

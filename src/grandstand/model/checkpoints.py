@@ -6,14 +6,17 @@
         metadata.json  training_history.json
         manifest.json                    SHA-256 and size of every other file
 
-The field writes them (`train/checkpoint.py`), the house lists and hands them out.
+The field writes them (`train/checkpoint.py`); the house lists them, hands them out, and takes in
+those that were written on another machine.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +24,8 @@ MANIFEST = "manifest.json"
 STATE = "state.pt"
 FOLDER = "checkpoints"
 """Where they lie in a session's folder."""
+ASIDE = ".writing_"
+"""How the names of those begin that are being written or removed."""
 _NAME = re.compile(r"checkpoint_episode_(\d+)")
 
 
@@ -88,3 +93,57 @@ def newest_whole(root: Path) -> Found:
             return Found(path, damaged)
         damaged.append(f"{path.name}: {wrong}")
     return Found(None, damaged)
+
+
+def put_in_place(aside: Path, episode: int) -> Path:
+    """Give a checkpoint written beside its place its own name; durable when this returns.
+
+    Args:
+        aside: its folder, in the checkpoints' folder; its files are synced already.
+        episode: finished episodes, the N of its name. One of the same N is replaced.
+
+    Raises:
+        OSError: the disk is full or not writable.
+    """
+    root = aside.parent
+    final = root / checkpoint_name(episode)
+    sync(aside)
+    if final.exists():
+        old = root / f"{ASIDE}replaced_{final.name}"
+        final.rename(old)
+        aside.rename(final)
+        shutil.rmtree(old)
+    else:
+        aside.rename(final)
+    sync(root)
+    return final
+
+
+def sync(path: Path) -> None:
+    """Make a file's content, or the names in a folder, durable."""
+    if os.name == "nt" and path.is_dir():  # there a folder cannot be opened, nor needs it
+        return
+    handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def prune(root: Path, *, keep_last: int, best: int | None = None) -> list[str]:
+    """Remove old checkpoints; returns the names removed.
+
+    Args:
+        keep_last: how many of the newest stay, at least 1.
+        best: episode of one more that stays, e.g. the best so far.
+    """
+    removed = []
+    for path in checkpoints(root)[: -max(keep_last, 1)]:
+        if episode_of(path) == best:
+            continue
+        # Under its own name a half-removed one could be mistaken for a whole one that got damaged.
+        aside = root / f"{ASIDE}removed_{path.name}"
+        path.rename(aside)
+        shutil.rmtree(aside)
+        removed.append(path.name)
+    return removed

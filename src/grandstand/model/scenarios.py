@@ -39,6 +39,7 @@ from grandstand.model.environments import (
 )
 
 NAME_PATTERN = r"^[A-Za-z0-9_-]{1,100}$"
+MOST_RANKS = 256
 HOUSEHOLD_ALGORITHMS: Final = ("hierarchical-ppo", "ppo")
 SB3_ALGORITHMS: Final = ("sb3:dqn", "sb3:ppo", "sb3:a2c", "sb3:sac", "sb3:td3")
 """Stable-Baselines3's, for Gymnasium environments."""
@@ -75,6 +76,8 @@ class TrainingConfig(BaseModel):
     and is 1 for a Gymnasium environment."""
     rollout_months: int | None = Field(default=None, gt=0, le=1200)
     """Months between two updates; left out, it follows the number of episodes."""
+    ranks: int = Field(default=1, ge=1, le=MOST_RANKS)
+    """Processes that train one policy together, each on a core of its own (or a machine's GPU)."""
     epochs: int = Field(default=2, gt=0, le=100)
     """Passes over each rollout."""
     minibatches: int = Field(default=4, gt=0, le=1024)
@@ -193,6 +196,11 @@ class Scenario(BaseModel):
                 f"training.algorithm is {algorithm!r}, but of Stable-Baselines3 it should be one "
                 f"of {', '.join(SB3_ALGORITHMS)}"
             )
+        if training.ranks > 1 and algorithm not in HOUSEHOLD_ALGORITHMS:
+            raise ValueError(
+                f"training.ranks is {training.ranks}, but {algorithm!r} trains in one process; "
+                f"several ranks are for {' and '.join(HOUSEHOLD_ALGORITHMS)}"
+            )
         if isinstance(self.environment, GymnasiumEnvironment):
             if algorithm in HOUSEHOLD_ALGORITHMS:
                 raise ValueError(
@@ -294,6 +302,8 @@ class Scenario(BaseModel):
             for key in _FOR_GYMNASIUM:
                 if not training[key]:
                     del training[key]
+            if training["ranks"] == 1:  # as it was before there were any
+                del training["ranks"]
         return data
 
     def to_yaml(self) -> str:

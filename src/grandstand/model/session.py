@@ -52,6 +52,8 @@ class Wanted(StrEnum):
     STOPPED = "stopped"
 
 
+PERIODS_TO_LOST = 3
+"""Heartbeats that may be missed before a session, its worker or a supervisor counts as lost."""
 ENDED = frozenset({Status.STOPPED, Status.COMPLETED, Status.FAILED})
 """Statuses in which nothing is running and nothing will by itself."""
 

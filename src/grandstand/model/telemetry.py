@@ -53,6 +53,10 @@ RECORD_TYPES: Final = (*RECORD_MESSAGES, *MEDIA)
 FIRST_MOMENT: Final = datetime.min.replace(tzinfo=UTC)
 LAST_MOMENT: Final = datetime.max.replace(tzinfo=UTC)
 
+PLAYED: Final = "played"
+"""A decision with this name in its `extra` is not of the training: the policy played an episode to
+be looked at, as ``greedy`` or however else the value says, after the episode the decision names."""
+
 MAX_BATCH_RECORDS: Final = 10_000
 """Most records in one batch, rows of columnar ones counted."""
 

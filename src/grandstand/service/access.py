@@ -108,6 +108,10 @@ class Access:
             Scope.ADMIN in user.scopes and not user.disabled for user in self._known.users.values()
         )
 
+    def told(self) -> dict[str, bool]:
+        """What anybody may know: whether a token is wanted, whether somebody could sign in yet."""
+        return {"enabled": self.enabled, "first_admin_needed": self.nobody_yet}
+
     # What credentials rest on.
 
     async def refresh(self) -> None:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
-import zipfile
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
 from grandstand.errors import NotFound
+from grandstand.model.archives import archive
 from grandstand.model.checkpoints import (
     FOLDER,
     checkpoint_name,
@@ -20,9 +18,6 @@ from grandstand.model.checkpoints import (
     damage,
     episode_of,
 )
-
-IN_MEMORY = 8 * 2**20
-"""Bytes of an archive that stay in memory; larger ones go through a temporary file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +95,3 @@ def remove_checkpoint(session_folder: Path, episode: int) -> None:
     aside = path.with_name(f".removed_{path.name}")
     path.rename(aside)
     shutil.rmtree(aside)
-
-
-def archive(files: Iterable[tuple[Path, str]]) -> IO[bytes]:
-    """Files under their names in a zip archive, not compressed: weights do not shrink."""
-    spool: IO[bytes] = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 - the reader closes
-    with zipfile.ZipFile(spool, "w", zipfile.ZIP_STORED) as packed:
-        for path, name in files:
-            packed.write(path, name)
-    spool.seek(0)
-    return spool

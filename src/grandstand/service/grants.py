@@ -18,6 +18,10 @@ class Scope(StrEnum):
     """Create external sessions and send records."""
     OPERATE = "operate"
     """Start, stop and steer trainings; change and delete sessions; run rooms."""
+    SUPERVISE = "supervise"
+    """Take trainings from the queue and run them on another machine."""
+    METRICS = "metrics"
+    """Read figures about the server itself, for monitoring; none of its sessions."""
     ADMIN = "admin"
     """Everything about the server itself: users, keys, the audit log."""
 

@@ -83,6 +83,7 @@ class Ledger:
         self.database = database
         self.bus = bus
         self.clock = clock
+        self.batches = self.records = self.duplicates = 0  # reported since the start
 
     async def write(self, work: Callable[[Unit], T]) -> T:
         """Run `work` in one transaction; publish what it did once committed.
@@ -115,6 +116,11 @@ class Ledger:
             Unavailable: the commit failed.
         """
         appended: log.Appended = await self.database.write_many(log.append_many, append)
+        if appended.records:
+            self.batches += 1
+            self.records += appended.last_seq - appended.first_seq + 1
+        else:
+            self.duplicates += appended.duplicate
         self.publish(appended)
         return appended
 

@@ -16,6 +16,7 @@ from grandstand.errors import Conflict, ValidationFailed
 from grandstand.model.session import (
     ALIVE,
     ENDED,
+    PERIODS_TO_LOST,
     Kind,
     Session,
     Status,
@@ -34,8 +35,6 @@ from grandstand.store.session_list import Page, listing
 logger = logging.getLogger("grandstand.sessions")
 
 VERBS = ("pause", "resume", "stop", "checkpoint")
-PERIODS_TO_LOST = 3
-"""Heartbeats that may be missed before a session counts as lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,9 +276,14 @@ class Sessions:
 
         def work(unit: Unit) -> list[str]:
             still = set(rows.silent_since(unit.connection, limit, Kind.EXTERNAL))
+            lost = []
             for session_id in sorted(still):
-                self.move(unit, unit.session(session_id), Status.LOST)
-            return sorted(still)
+                session = unit.session(session_id)
+                # Another instance may have been first, while we waited for the row.
+                if session.status in ALIVE:
+                    self.move(unit, session, Status.LOST)
+                    lost.append(session_id)
+            return lost
 
         return await self._ledger.write(work)
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from grandstand.errors import NotFound
+from grandstand.model.archives import archive
 from grandstand.model.session import Session, new_id
-from grandstand.service.files import archive
 
 logger = logging.getLogger("grandstand.models")
 

@@ -16,17 +16,19 @@ from pathlib import Path
 from typing import Any
 
 from grandstand.bus.base import Changed, Deleted, News
-from grandstand.errors import BadRequest, Conflict, NotFound, TrainingBusy, Unavailable
+from grandstand.errors import BadRequest, Conflict, Forbidden, NotFound, TrainingBusy, Unavailable
+from grandstand.model.cores import check_ranks
 from grandstand.model.scenarios import Scenario
 from grandstand.model.session import ENDED, Kind, Session, Status, Wanted, new_id
 from grandstand.model.telemetry import finite_or_name
 from grandstand.service.access import Grant
 from grandstand.service.evaluations import Evaluations
 from grandstand.service.ledger import Ledger, Unit
+from grandstand.service.places import Bell, places_for
 from grandstand.service.scenarios import Scenarios
 from grandstand.service.sessions import Sessions
 from grandstand.service.shelf import Shelf
-from grandstand.store import jobs
+from grandstand.store import jobs, supervisors
 from grandstand.store import sessions as rows
 from grandstand.store.jobs import Job, JobKind, JobStatus
 
@@ -61,10 +63,13 @@ class NewTraining:
     name: str | None = None
     tags: tuple[str, ...] = ()
     device: str = "auto"
+    ranks: int | None = None
     pace: float | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
     resume_from: Mapping[str, Any] | None = None
     early_stopping: Mapping[str, Any] | None = None
+    labels: tuple[str, ...] = ()
+    """What its machine must have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +97,9 @@ class Training:
     """The verbs of managed trainings.
 
     Args:
-        capacity: trainings that may run at once.
+        capacity: trainings that run at once on this machine; supervisors on others have their own.
+        labels: what this machine has.
+        cores: of the machine the workers run on; a training has at most so many ranks.
         missing: says what keeps trainings from running here (the learning part is not
             installed), None when nothing does; asked with whether the training may wait, and for
             the algorithm.
@@ -107,6 +114,8 @@ class Training:
         evaluations: Evaluations,
         *,
         capacity: int,
+        labels: Sequence[str] = (),
+        cores: Callable[[], int],
         heartbeat_seconds: float,
         threads_per_worker: int,
         max_attempts: int,
@@ -119,14 +128,18 @@ class Training:
         self._shelf = shelf
         self._evaluations = evaluations
         self._capacity = capacity
+        self._labels = tuple(labels)
+        self._cores = cores
         self._heartbeat = heartbeat_seconds
         self._threads = threads_per_worker
         self._max_attempts = max_attempts
+        self.restarts = 0  # trainings that went back into the queue since the start
         self._keep_checkpoints = keep_checkpoints
         self._missing = missing
         self._news: dict[str, asyncio.Event] = {}
-        self.work_waiting = asyncio.Event()
-        """Set when a job was put in the queue, for the supervisor."""
+        self.leaving = False
+        self.work_waiting = Bell()
+        """Rung when a job was put in the queue, for supervisors."""
         ledger.bus.subscribe(self._hear)
 
     # What people ask.
@@ -136,7 +149,8 @@ class Training:
 
         Raises:
             NotFound: no such scenario, or no session to resume from.
-            ValidationFailed: `overrides` do not fit the scenario.
+            ValidationFailed: `overrides` do not fit the scenario, or there are fewer cores than
+                ranks.
             TrainingBusy: one is running or waiting already and `queue` is false.
             Unavailable: trainings cannot run here (code ``training_unavailable``).
         """
@@ -146,9 +160,22 @@ class Training:
         if before and before["scenario"]["name"] == scenario.name:
             # What goes on exactly goes on with the very scenario it began with, overrides and all.
             scenario = Scenario.from_mapping(before["scenario"])
-        scenario = scenario.with_overrides(new.overrides)
-        if (missing := self._missing(new.queue, scenario.training.algorithm)) is not None:
-            raise missing
+        ranks = {} if new.ranks is None else {"ranks": new.ranks}
+        scenario = scenario.with_overrides({**new.overrides, **ranks})
+        check_ranks(scenario, self._cores())
+        places = await self._ledger.database.read(
+            lambda c: places_for(
+                supervisors.listing(c),
+                new.labels,
+                at=self.now,
+                heartbeat_seconds=self._heartbeat,
+                own=(self._capacity, self._labels),
+            )
+        )
+        if not places.elsewhere and (self._capacity or not new.queue):
+            missing = self._missing(new.queue, scenario.training.algorithm)
+            if missing is not None:
+                raise missing
         episodes = new.num_episodes or before.get("num_episodes") or scenario.training.num_episodes
         session_id = new_id()
         payload = {
@@ -166,13 +193,26 @@ class Training:
 
         def work(unit: Unit) -> Started:
             waiting = jobs.in_status(unit.connection, JobStatus.QUEUED)
-            waiting = [j for j in waiting if j.kind is JobKind.TRAIN]
-            running = jobs.count(unit.connection, JobKind.TRAIN, JobStatus.CLAIMED)
-            if not new.queue and running + len(waiting) >= self._capacity:
+            waiting = [j for j in waiting if j.kind is JobKind.TRAIN and places.wanted_by(j)]
+            running = [
+                j
+                for j in jobs.in_status(unit.connection, JobStatus.CLAIMED)
+                if j.kind is JobKind.TRAIN and places.taken_by(j)
+            ]
+            if not new.queue and len(running) + len(waiting) >= places.capacity:
                 raise TrainingBusy(
-                    "a training is already running",
-                    detail="Stop it first, or send queue=true to have this one wait its turn.",
-                    details={"running": running, "waiting": len(waiting)},
+                    "a training is already running"
+                    if running or waiting
+                    else "there is no machine for this training now",
+                    detail="Stop it first, or send queue=true to have this one wait its turn."
+                    if running or waiting
+                    else "Send queue=true to have it wait, and start `grandstand supervise` on a "
+                    "machine with these labels.",
+                    details={
+                        "running": len(running),
+                        "waiting": len(waiting),
+                        "labels": list(new.labels),
+                    },
                 )
             pk = rows.insert_session(
                 unit.connection,
@@ -199,6 +239,7 @@ class Training:
                 payload,
                 session_pk=pk,
                 priority=new.priority,
+                needs=new.labels,
             )
             unit.event(
                 session_id,
@@ -212,7 +253,7 @@ class Training:
             )
             ahead = sum(j.priority >= new.priority for j in waiting)
             # Those ahead that the free places will take do not wait either.
-            position = max(0, ahead + 1 - (self._capacity - running))
+            position = max(0, ahead + 1 - (places.capacity - len(running)))
             return Started(unit.session(session_id), position, episodes)
 
         started = await self._ledger.write(work)
@@ -293,7 +334,7 @@ class Training:
         return {
             "is_training": True,
             **brief(active[0]),
-            "active": [brief(s) for s in active],
+            "active": [{**brief(s), "name": s.name} for s in active],
             "queue_length": queued,
         }
 
@@ -311,7 +352,7 @@ class Training:
             event = self._news.setdefault(session_id, asyncio.Event())
             session = await self._sessions.get(session_id)
             left = until - clock.monotonic()
-            if done(session) or left <= 0:
+            if done(session) or left <= 0 or self.leaving:
                 return session
             waiting = asyncio.ensure_future(event.wait())
             timer = asyncio.ensure_future(clock.sleep(left))
@@ -321,7 +362,32 @@ class Training:
                 waiting.cancel()
                 timer.cancel()
 
+    def answer_held(self) -> None:
+        """Answer whoever waits for an order or a job, and hold nobody any more."""
+        self.leaving = True
+        held, self._news = self._news, {}
+        for event in held.values():
+            event.set()
+        self.work_waiting.set()
+
     # What a worker asks.
+
+    async def at_work(self, session_id: str, grant: Grant) -> Session:
+        """The session, for its worker alone.
+
+        Raises:
+            NotFound: no such session.
+            Forbidden: this is not the token of a session's worker (code ``workers_only``).
+            Conflict: it is external, or the attempt was superseded, or it has ended.
+        """
+        _, session = await self._job(session_id, grant)
+        if grant.attempt is None:
+            raise Forbidden("only the worker of this session may do that", code="workers_only")
+        if session.status in ENDED:
+            raise Conflict(
+                f"session {session_id} is {session.status} already", code="session_ended"
+            )
+        return session
 
     async def order(self, session_id: str, grant: Grant) -> dict[str, Any]:
         """What a worker is to do.
@@ -482,11 +548,17 @@ class Training:
 
     # What a supervisor asks.
 
-    async def claim(self, kind: JobKind, supervisor: str) -> Job | None:
-        """Take the next waiting job, if there is one; a training's session is then starting."""
+    async def claim(self, kind: JobKind, supervisor: str, labels: Sequence[str] = ()) -> Job | None:
+        """Take the next waiting job, if there is one; a training's session is then starting.
+
+        Args:
+            labels: what the supervisor's machine has; jobs that need others are left.
+        """
 
         def work(unit: Unit) -> Job | None:
-            job = jobs.claim(unit.connection, kind, supervisor, unit.at)
+            if not jobs.waits(unit.connection, kind, labels):
+                return None
+            job = jobs.claim(unit.connection, kind, supervisor, unit.at, labels)
             if job is None or job.session_id is None:
                 return job
             session = unit.session(job.session_id)
@@ -505,18 +577,13 @@ class Training:
             self._shelf.show_checkpoints(session)
         return job
 
-    async def launched(self, job: Job, pid: int, started_at: float) -> None:
-        """Remember which process a job runs in.
+    async def waits(self, kind: JobKind, labels: Sequence[str]) -> bool:
+        """Whether a job waits that a machine with these labels will do for."""
+        return await self._ledger.database.read(lambda c: jobs.waits(c, kind, labels))
 
-        Args:
-            started_at: the process's start, epoch seconds, which tells it from a later one of
-                the same pid.
-        """
-        await self._ledger.write(
-            lambda unit: jobs.change(
-                unit.connection, job.id, pid=pid, process_started_at=started_at
-            )
-        )
+    async def launched(self, job: Job, handle: str) -> None:
+        """Remember by which handle a job's worker is found again."""
+        await self._ledger.write(lambda unit: jobs.change(unit.connection, job.id, handle=handle))
 
     async def claimed(self) -> list[Job]:
         """Jobs that some worker should be at."""
@@ -533,13 +600,16 @@ class Training:
             counts: False when the training itself is not to blame (the machine went down).
         """
 
-        def work(unit: Unit) -> None:
+        def work(unit: Unit) -> bool:
+            if job.session_id is not None and rows.find(unit.connection, job.session_id):
+                # Held first: of several instances that notice, one finds the job still claimed.
+                unit.session(job.session_id)
             now = jobs.get(unit.connection, job.id)
             if now is None or now.status is not JobStatus.CLAIMED or now.attempt != job.attempt:
-                return
+                return False
             if now.session_id is None:
                 self._evaluations.fail(unit, now, why, error)
-                return
+                return False
             session = unit.session(now.session_id)
             failures = now.failures + (1 if counts else 0)
             if session.wanted is Wanted.STOPPED:
@@ -567,8 +637,10 @@ class Training:
                 )
             else:
                 self._requeue(unit, now, session, why, failures, error)
+                return True
+            return False
 
-        await self._ledger.write(work)
+        self.restarts += await self._ledger.write(work)
         self.work_waiting.set()
 
     # Inside.
@@ -587,7 +659,7 @@ class Training:
             job.id,
             status=JobStatus.QUEUED,
             claimed_by=None,
-            pid=None,
+            handle=None,
             failures=job.failures if failures is None else failures,
         )
         if session.status not in (Status.LOST, Status.QUEUED):

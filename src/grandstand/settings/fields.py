@@ -65,12 +65,12 @@ class DatabaseConfig(Section):
 
 
 class RedisConfig(Section):
-    """The bus between several servers. This version runs as one process and needs none."""
+    """The bus between several instances on one PostgreSQL. One process alone needs none."""
 
     enabled: bool | None = Field(
         None,
-        description="Whether to use Redis. Unset: as soon as `redis.url` is set. Redis comes in a "
-        "later version; asking for it now is refused at start.",
+        description="Whether to use Redis, which `pip install 'grandstand[redis]'` brings the "
+        "library for. Unset: as soon as `redis.url` is set. It needs PostgreSQL beside it.",
     )
     url: str | None = Field(
         None,
@@ -80,11 +80,25 @@ class RedisConfig(Section):
     )
     host: str = Field("localhost", description="Redis host, where `redis.url` is unset.")
     port: int = Field(6379, ge=1, le=65535, description="Redis port, where `redis.url` is unset.")
+    name: str = Field(
+        "grandstand",
+        min_length=1,
+        description="What keys and channels in Redis begin with. Alike at every instance on one "
+        "database; different where servers of several databases share a Redis.",
+    )
 
     @property
     def active(self) -> bool:
         """Whether Redis is asked for: said outright, or implied by a URL."""
         return self.url is not None if self.enabled is None else self.enabled
+
+    @property
+    def address(self) -> str | None:
+        """The URL to use; None where Redis is not asked for."""
+        if not self.active:
+            return None
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return self.url or f"redis://{host}:{self.port}/0"
 
 
 class SecurityConfig(Section):
@@ -248,10 +262,33 @@ class TrainingConfig(Section):
 
     launcher: str = Field(
         "local",
-        description="What starts workers: `local` (child processes). Ray comes later.",
+        pattern=r"^(local|ray)$",
+        description="What starts workers: `local` (child processes) or `ray` (jobs of a cluster).",
+    )
+    ray_address: str = Field(
+        "http://127.0.0.1:8265",
+        min_length=1,
+        description="Where the Ray cluster's dashboard is; its job API takes the workers.",
+    )
+    ray_python: str = Field(
+        "python",
+        min_length=1,
+        description="The Python on the cluster's nodes, which has `grandstand[train,ray]`.",
+    )
+    worker_url: str = Field(
+        "",
+        description="How workers on other machines reach this server; left out: as it listens.",
     )
     max_concurrent_trainings: int = Field(
-        1, ge=1, description="Trainings that run at the same time; more wait in the queue."
+        1,
+        ge=0,
+        description="Trainings that run at the same time on this machine; more wait in the queue. "
+        "0 leaves them all to supervisors on other machines.",
+    )
+    labels: list[str] = Field(
+        default_factory=list,
+        max_length=8,
+        description="What this machine has (`gpu`, say), for trainings that ask for it.",
     )
     heartbeat_seconds: float = Field(
         5.0,
@@ -269,6 +306,11 @@ class TrainingConfig(Section):
         10,
         ge=1,
         description="How many of a session's newest checkpoints stay, beside its best one.",
+    )
+    max_archive_bytes: int = Field(
+        512 * 2**20,
+        ge=2**20,
+        description="Largest checkpoint or model that a worker on another machine may send.",
     )
     scenarios_dir: Path | None = Field(
         None,

@@ -156,25 +156,48 @@ def _backends(settings: Settings) -> Iterator[Problem]:
                 "'grandstand[postgres]'.",
             )
     if settings.redis.active:
-        yield Problem(
-            "error",
-            "redis.url" if settings.redis.url else "redis.enabled",
-            "Redis comes in a later version; one server process needs none. Unset REDIS_URL, or "
-            "set redis.enabled to false.",
-        )
-    if settings._processes > 1:
+        yield from _redis(settings)
+    elif settings._processes > 1:
         yield Problem(
             "error",
             "",
-            f"WEB_CONCURRENCY asks for {settings._processes} server processes, but live messages "
-            "travel inside one process until Redis is supported. Unset it: one process serves "
-            "thousands of spectators.",
+            f"{settings._processes} server processes are asked for (WEB_CONCURRENCY, --workers), "
+            "but without Redis live messages travel inside one process. Set REDIS_URL, and "
+            "DATABASE_URL to a PostgreSQL; or leave it at one, which serves thousands of "
+            "spectators.",
         )
-    if settings.training.launcher != "local":
+    if settings.training.launcher == "ray" and not _installed("ray"):
         yield Problem(
             "error",
             "training.launcher",
-            f"{settings.training.launcher!r} is not in this version; write local.",
+            'Ray is not installed: pip install "grandstand[ray]", or write local.',
+        )
+
+
+def _redis(settings: Settings) -> Iterator[Problem]:
+    field = "redis.url" if settings.redis.url else "redis.enabled"
+    url = settings.redis.address or ""
+    if not url.startswith(("redis://", "rediss://", "unix://")):
+        yield Problem(
+            "error",
+            field,
+            f"{shown(url)} is not understood; write redis://localhost:6379/0, or rediss:// "
+            "for TLS.",
+        )
+    elif not _installed("redis"):
+        yield Problem(
+            "error",
+            field,
+            "the library for Redis is not installed. Bring it with: pip install "
+            "'grandstand[redis]'.",
+        )
+    if not settings.resolved_database_url().startswith("postgres"):
+        yield Problem(
+            "error",
+            field,
+            "Redis connects several servers on one PostgreSQL; with SQLite there is one, which "
+            "needs none. Set DATABASE_URL to a PostgreSQL, or unset REDIS_URL (redis.enabled: "
+            "false).",
         )
 
 

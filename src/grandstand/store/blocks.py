@@ -46,6 +46,9 @@ MAX_LEVEL: Final = 4
 KEPT: Final = 64
 """Segments whose axes are kept unpacked while one question is answered."""
 
+TOGETHER: Final = 32
+"""Series that are read with one statement where a question is about many."""
+
 _NO_FLOATS: Final = np.empty((0, 0), np.float64)
 
 
@@ -268,7 +271,12 @@ class Sealing:
 
 
 class Shelf:
-    """The blocks of one session, as far as `segments` reaches, for one connection."""
+    """The blocks of one session, as far as `segments` reaches, for one connection.
+
+    Args:
+        series: those that will be asked for, in that order; what the first of each `TOGETHER`
+            needs is read for all of them at once, since they mostly need the same.
+    """
 
     def __init__(
         self,
@@ -277,8 +285,15 @@ class Shelf:
         segments: int,
         axis: str,
         shape: Shape = USUAL,
+        series: Sequence[int] = (),
     ) -> None:
         self.shape = shape
+        self._leading = {
+            series[i]: series[i : i + TOGETHER] for i in range(0, len(series), TOGETHER)
+        }
+        self._covers: dict[int, list[Node]] = {}
+        self._ahead: dict[tuple[int, int, int], bytes] = {}
+        self._led_by: int | None = None
         self._connection = connection
         self._session_pk = session_pk
         self._segments = segments
@@ -294,7 +309,10 @@ class Shelf:
             if (end := self._segments // span) > done // span:
                 wanted.append((level, done // span, end))
                 done = end * span
-        return self._nodes(series, wanted)
+        if some := self._leading.get(series):
+            self._covers = self._nodes(some, wanted)
+        found = self._covers.pop(series, None)
+        return found if found is not None else self._nodes([series], wanted)[series]
 
     def children(self, series: int, parents: Iterable[Node]) -> list[Node]:
         """The blocks that `parents` (none of level 0) were put together from, in order."""
@@ -303,12 +321,24 @@ class Shelf:
         return [
             node
             for at in range(0, len(wanted), 100)
-            for node in self._nodes(series, wanted[at : at + 100])
+            for node in self._nodes([series], wanted[at : at + 100])[series]
         ]
 
     def coarse(self, series: int, nodes: Sequence[Node]) -> dict[Node, Cells]:
         """The coarse cells of some blocks."""
-        return {n: Cells.unpack(b) for n, b in self._bodies(series, nodes, "coarse").items()}
+        some = self._leading.get(series)
+        if some and self._led_by != series:
+            self._led_by, self._ahead = series, self._read(some, nodes, "coarse")
+        # A shelf asked about one series has nothing ahead; a metric that was reported less often
+        # than its neighbours has blocks of its own.
+        bodies = {n: self._ahead.pop((series, n.level, n.number), None) for n in nodes}
+        missing = [n for n, body in bodies.items() if body is None]
+        found = self._bodies(series, missing, "coarse") if missing else {}
+        return {
+            n: Cells.unpack(found[n] if body is None else body)
+            for n, body in bodies.items()
+            if body is not None or n in found
+        }
 
     def fine(self, series: int, nodes: Sequence[Node]) -> dict[Node, Cells]:
         """The fine cells of some blocks, none of level 0."""
@@ -330,11 +360,16 @@ class Shelf:
                 x = self._x[node.number]
                 yield node, (x[:, rows[0]] if len(rows) else x, values[0])
 
-    def _nodes(self, series: int, wanted: Sequence[tuple[int, int, int]]) -> list[Node]:
+    def _nodes(
+        self, series: Sequence[int], wanted: Sequence[tuple[int, int, int]]
+    ) -> dict[int, list[Node]]:
+        """For each series its blocks in some ranges of (level, first number, one past the last)."""
+        found: dict[int, list[Node]] = {one: [] for one in series}
         if not wanted:
-            return []
+            return found
         rows = self._connection.execute(
             select(
+                blocks.c.series,
                 blocks.c.level,
                 blocks.c.number,
                 blocks.c.count,
@@ -342,7 +377,7 @@ class Shelf:
                 blocks.c[f"{self._axis}_greatest"],
             ).where(
                 blocks.c.session_pk == self._session_pk,
-                blocks.c.series == series,
+                blocks.c.series.in_(series),
                 or_(
                     *(
                         and_(blocks.c.level == level, blocks.c.number.between(start, end - 1))
@@ -351,26 +386,35 @@ class Shelf:
                 ),
             )
         )
-        return sorted(
-            (Node(*row, row.number * self.shape.span(row.level)) for row in rows),
-            key=lambda node: node.start,
-        )
+        for one, level, number, count, least, greatest in rows:
+            start = number * self.shape.span(level)
+            found[one].append(Node(level, number, count, least, greatest, start))
+        for nodes in found.values():
+            nodes.sort(key=lambda node: node.start)
+        return found
 
     def _bodies(self, series: int, nodes: Sequence[Node], which: str) -> dict[Node, bytes]:
-        bodies: dict[Node, bytes] = {}
+        read = self._read([series], nodes, which)
+        places = {node: (series, node.level, node.number) for node in nodes}
+        return {node: read[place] for node, place in places.items() if place in read}
+
+    def _read(
+        self, series: Sequence[int], nodes: Sequence[Node], which: str
+    ) -> dict[tuple[int, int, int], bytes]:
+        """Contents of the blocks at the places of `nodes`, by series, level and number."""
+        bodies: dict[tuple[int, int, int], bytes] = {}
         for level in {node.level for node in nodes}:
-            by_number = {node.number: node for node in nodes if node.level == level}
-            numbers = sorted(by_number)
+            numbers = sorted(node.number for node in nodes if node.level == level)
             for at in range(0, len(numbers), 500):
                 rows = self._connection.execute(
-                    select(blocks.c.number, blocks.c[which]).where(
+                    select(blocks.c.series, blocks.c.number, blocks.c[which]).where(
                         blocks.c.session_pk == self._session_pk,
-                        blocks.c.series == series,
+                        blocks.c.series.in_(series),
                         blocks.c.level == level,
                         blocks.c.number.in_(numbers[at : at + 500]),
                     )
                 )
-                bodies.update((by_number[number], body) for number, body in rows)
+                bodies.update(((one, level, number), body) for one, number, body in rows)
         return bodies
 
 

@@ -14,12 +14,14 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any, TypeVar, cast
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from grandstand.errors import GrandstandError, Unavailable
+from grandstand.model.tally import NUMBERS, SECONDS, Tally
 from grandstand.store.engine import (
     WRITER,
     bad_luck,
@@ -86,7 +88,9 @@ class Database:
         self._writer = threading.Thread(target=self._run, name=WRITER, daemon=True)
         self._connection: Connection | None = None  # the writer's; taking one costs a tenth
         self._closed = False
-        self.commits = 0
+        self.commits = self.failures = 0
+        self.commit_seconds = Tally(SECONDS)
+        self.together = Tally(NUMBERS)  # writes in one commit
 
     @classmethod
     def open(cls, url: str, *, readers: int = 4, migrate: bool = True) -> Database:
@@ -170,6 +174,11 @@ class Database:
 
         return await asyncio.get_running_loop().run_in_executor(self._readers, job)
 
+    @property
+    def waiting(self) -> int:
+        """Writes that the writer has not begun yet."""
+        return self._queue.qsize()
+
     async def reclaim(self) -> None:
         """Give pages that nothing needs any more back to the disk, a few at a time.
 
@@ -241,7 +250,11 @@ class Database:
                     ended = True
                     break
                 writes.append(more)
-            self._deliver(writes, self._commit(writes))
+            begun = perf_counter()
+            results = self._commit(writes)
+            self.commit_seconds.add(perf_counter() - begun)
+            self.together.add(len(writes))
+            self._deliver(writes, results)
 
     def _commit(self, writes: Sequence[_Write], *, tried: int = 0) -> list[Any]:
         """What became of each write: its result, once committed, or the exception to raise."""
@@ -270,6 +283,7 @@ class Database:
             if not (unavailable(error) or only_read(error)):
                 return [error]
             logger.error("a commit failed, nothing of it was stored: %s", first_failure(error))
+            self.failures += 1
             told = "the database did not take the write; nothing of it was stored"
             return [refusal(told, error) for _ in writes]
 

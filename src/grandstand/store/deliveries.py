@@ -68,6 +68,31 @@ def due(connection: Connection, at: datetime, limit: int) -> list[Delivery]:
     return [Delivery(*row) for row in rows]
 
 
+def claim(connection: Connection, at: datetime, until: datetime, limit: int) -> list[Delivery]:
+    """The same, not due again before `until`: other instances leave them to us till then."""
+    rows = connection.execute(
+        select(
+            deliveries.c.id,
+            deliveries.c.message_id,
+            deliveries.c.endpoint,
+            deliveries.c.body,
+            deliveries.c.attempts,
+        )
+        .where(deliveries.c.due_at <= at)
+        .order_by(deliveries.c.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    found = [Delivery(*row) for row in rows]
+    if found:
+        connection.execute(
+            update(deliveries)
+            .where(deliveries.c.id.in_([one.id for one in found]))
+            .values(due_at=until)
+        )
+    return found
+
+
 def next_due(connection: Connection) -> datetime | None:
     """When the next one is due; None when nothing waits."""
     return connection.execute(select(func.min(deliveries.c.due_at))).scalar()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from itertools import combinations
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, update
 
 from grandstand.store.tables import jobs, sessions
+
+MOST_LABELS = 8
+"""Of one machine: which jobs it fits is a list of all subsets of them."""
 
 
 class JobKind(StrEnum):
@@ -44,11 +48,13 @@ class Job:
     priority: int
     place: int
     """Among those of the same priority the least goes first."""
+    needs: tuple[str, ...]
+    """Labels a machine must have for it."""
     payload: dict[str, Any]
     failures: int
     claimed_by: str | None
-    pid: int | None
-    process_started_at: float | None
+    handle: str | None
+    """By which its supervisor finds its worker again."""
     heartbeat_at: datetime | None
 
 
@@ -71,6 +77,7 @@ def add(
     session_pk: int | None = None,
     evaluation_id: str | None = None,
     priority: int = 0,
+    needs: Iterable[str] = (),
 ) -> int:
     """Put a job at the end of the queue (of its priority); returns its id."""
     last = select(func.coalesce(func.max(jobs.c.place), 0)).scalar_subquery()
@@ -82,6 +89,7 @@ def add(
             session_pk=session_pk,
             evaluation_id=evaluation_id,
             priority=priority,
+            needs=_written(needs),
             payload=payload,
             created_at=at,
         )
@@ -91,14 +99,20 @@ def add(
     return int(key[0])
 
 
-def claim(connection: Connection, kind: JobKind, supervisor: str, at: datetime) -> Job | None:
-    """Take the next queued job (see `ORDER`). None when there is none.
+def claim(
+    connection: Connection,
+    kind: JobKind,
+    supervisor: str,
+    at: datetime,
+    labels: Iterable[str] = (),
+) -> Job | None:
+    """Take the next queued job (see `ORDER`) that needs no other labels. None when there is none.
 
     One statement, so two supervisors never take the same.
     """
     waiting = (
         select(jobs.c.id)
-        .where(jobs.c.status == JobStatus.QUEUED.value, jobs.c.kind == kind.value)
+        .where(jobs.c.status == JobStatus.QUEUED.value, jobs.c.kind == kind.value, fits(labels))
         .order_by(*ORDER)
         .limit(1)
     )
@@ -112,12 +126,26 @@ def claim(connection: Connection, kind: JobKind, supervisor: str, at: datetime) 
             claimed_by=supervisor,
             claimed_at=at,
             heartbeat_at=at,
-            pid=None,
-            process_started_at=None,
+            handle=None,
         )
         .returning(jobs.c.id)
     ).one_or_none()
     return get(connection, row.id) if row is not None else None
+
+
+def fits(labels: Iterable[str]) -> ColumnElement[bool]:
+    """Whether a machine with these labels, at most `MOST_LABELS`, will do for a job."""
+    have = sorted(set(labels))
+    met = [_written(some) for n in range(len(have) + 1) for some in combinations(have, n)]
+    return jobs.c.needs.in_(met)
+
+
+def waits(connection: Connection, kind: JobKind, labels: Iterable[str]) -> bool:
+    """Whether a job waits that a machine with these labels will do for."""
+    query = select(jobs.c.id).where(
+        jobs.c.status == JobStatus.QUEUED.value, jobs.c.kind == kind.value, fits(labels)
+    )
+    return connection.execute(query.limit(1)).one_or_none() is not None
 
 
 def get(connection: Connection, job_id: int) -> Job | None:
@@ -176,6 +204,10 @@ def change(connection: Connection, job_id: int, **values: Any) -> None:
     connection.execute(update(jobs).where(jobs.c.id == job_id).values(**values))
 
 
+def _written(labels: Iterable[str]) -> str:
+    return ",".join(sorted(set(labels)))
+
+
 def _shape(row: Row[Any]) -> Job:
     return Job(
         id=row.id,
@@ -186,11 +218,11 @@ def _shape(row: Row[Any]) -> Job:
         attempt=row.the_attempt or 0,
         evaluation_id=row.evaluation_id,
         priority=row.priority,
+        needs=tuple(filter(None, row.needs.split(","))),
         place=row.place,
         payload=row.payload,
         failures=row.failures,
         claimed_by=row.claimed_by,
-        pid=row.pid,
-        process_started_at=row.process_started_at,
+        handle=row.handle,
         heartbeat_at=row.heartbeat_at,
     )

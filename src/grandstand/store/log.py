@@ -18,6 +18,7 @@ from grandstand.errors import Conflict, NotFound, ValidationFailed
 from grandstand.model.media import MEDIA
 from grandstand.model.session import ENDED, Kind, Status, Wanted, check_change
 from grandstand.model.telemetry import (
+    DECISION,
     GRAPH,
     METRICS,
     STATUS,
@@ -27,7 +28,7 @@ from grandstand.model.telemetry import (
     merge_latest,
     newest,
 )
-from grandstand.store import graphs
+from grandstand.store import decisions, graphs
 from grandstand.store.bulk import insert_rows
 from grandstand.store.repeats import stored_before
 from grandstand.store.tables import log, media, record_keys, sessions
@@ -130,6 +131,7 @@ class _State:
         self.metrics: list[Record] = []
         self.rows: list[dict[str, Any]] = []
         self.media: list[dict[str, Any]] = []
+        self.decided: decisions.Decided = {}
         self.keys: dict[str, int] = {}
         self.batches: dict[str, tuple[int, int]] = {}
 
@@ -251,6 +253,8 @@ def _append(connection: Connection, state: _State, append: Append) -> Appended:
                 state.keys[record.key] = seq
             if record.type in MEDIA:
                 state.media.append(_media_row(state.pk, seq, record))
+            elif record.type == DECISION:
+                decisions.note(state.decided, seq, record.value)
         if batch.batch_id is not None:
             state.batches[batch.batch_id] = (first, last)
         state.last_seq = last
@@ -336,6 +340,7 @@ def _flush(connection: Connection, states: Collection[_State]) -> None:
         for key, seq in state.keys.items()
     ]
     insert_rows(connection, record_keys, keys)
+    decisions.store(connection, {state.pk: state.decided for state in states if state.decided})
     alike: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for state in states:
         if state.rows:

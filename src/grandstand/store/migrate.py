@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, func, inspect, select, text
 
-HEAD = "0007"
+HEAD = "0009"
 """The newest revision in `migrations/versions`; a test holds the two together."""
 LOCK: Final = 0x6772616E64
 """The advisory lock of PostgreSQL that is held while migrating."""

@@ -30,7 +30,9 @@ from grandstand.store.zoom import Range, zoom
 logger = logging.getLogger("grandstand.store")
 
 MAX_POINTS: Final = 1_000_000
-"""Most buckets in one answer."""
+"""Most buckets of one metric in one answer."""
+FEWEST_POINTS: Final = 100
+"""Buckets that a metric has in any case, however many metrics share a number of them."""
 WAITING: Final = 256
 """Rows that wait as records before they are turned into columns."""
 
@@ -128,6 +130,11 @@ class SeriesStore:
         self._due.pop(session_pk, None)
 
     @property
+    def shape(self) -> Shape:
+        """How blocks are cut."""
+        return self._shape
+
+    @property
     def held_bytes(self) -> int:
         """What is in memory, roughly."""
         return sum(session.size for session in self._sessions.values())
@@ -175,11 +182,19 @@ class SeriesStore:
         to: float | None = None,
         max_points: int = 1000,
         *,
+        max_total: int | None = None,
         session_id: str | None = None,
     ) -> dict[str, Any]:
         """The same as `query_json`, decoded."""
         body = await self.query_json(
-            session_pk, metrics, x, frm, to, max_points, session_id=session_id
+            session_pk,
+            metrics,
+            x,
+            frm,
+            to,
+            max_points,
+            max_total=max_total,
+            session_id=session_id,
         )
         return cast("dict[str, Any]", msgspec.json.decode(body))
 
@@ -192,6 +207,7 @@ class SeriesStore:
         to: float | None = None,
         max_points: int = 1000,
         *,
+        max_total: int | None = None,
         session_id: str | None = None,
     ) -> bytes:
         """Series between two x, as JSON, with everything committed before the call.
@@ -211,6 +227,9 @@ class SeriesStore:
             frm, to: the range on that axis, both included; None for no end. Where x goes back (a
                 run that was rewound), every point inside is there, in the order reported.
             max_points: 1 to `MAX_POINTS`.
+            max_total: buckets that all metrics share, for whoever does not know how many metrics
+                there are: each has then at most its even part, but not fewer than `FEWEST_POINTS`
+                (or `max_points`, where that is less).
             session_id: to be told in the answer.
 
         Raises:
@@ -225,10 +244,14 @@ class SeriesStore:
             )
         view = await self.view(session_pk)
         names = view.names if metrics is None else tuple(dict.fromkeys(metrics))
+        if max_total is not None:
+            part = max(FEWEST_POINTS, max_total // max(1, len(names)))
+            max_points = min(max_points, part)
 
         def read(connection: Connection) -> bytes:
-            shelf = Shelf(connection, session_pk, view.sealed.segments, x, self._shape)
             numbers = view.sealed.names
+            asked = [numbers[name] for name in names if name in numbers]
+            shelf = Shelf(connection, session_pk, view.sealed.segments, x, self._shape, asked)
             found = {
                 name: zoom(shelf, numbers.get(name), view.points(name), chosen, max_points).answer(
                     x

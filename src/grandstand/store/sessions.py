@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -221,3 +221,13 @@ def _searchable(values: Mapping[str, Any]) -> str:
     """What a search looks through, whatever the case; one column, so that it is looked at once."""
     words = [values.get(name) or "" for name in sorted(SEARCHED - {"tags"})]
     return "\n".join([*words, *(values.get("tags") or [])]).casefold()
+
+
+def heads(connection: Connection, session_ids: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """Key and newest seq of each of these sessions that is there."""
+    rows = connection.execute(
+        select(sessions.c.session_id, sessions.c.pk, sessions.c.last_seq).where(
+            sessions.c.session_id.in_([i for i in session_ids if storable(i)])
+        )
+    )
+    return {row.session_id: (row.pk, row.last_seq) for row in rows}

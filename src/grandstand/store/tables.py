@@ -165,6 +165,19 @@ media = Table(
 """Where in the log texts, histograms and images are, so that few among many are found at once; and
 the bytes of the images, which nobody reads who does not look at them."""
 
+decided_episodes = Table(
+    "decided_episodes",
+    metadata,
+    _session_pk(primary_key=True),
+    Column("episode", BigInteger, primary_key=True, autoincrement=False),
+    Column("first_seq", BigInteger, nullable=False),
+    Column("last_seq", BigInteger, nullable=False),
+    Column("count", BigInteger, nullable=False),
+    Column("played", BigInteger, nullable=False),
+)
+"""Where in the log the decisions of an episode are, and how many; `played` of them are of an
+episode that was played to be looked at, see `model/telemetry.py`."""
+
 graphs = Table(
     "graphs",
     metadata,
@@ -188,19 +201,37 @@ jobs = Table(
     Column("status", String(16), nullable=False),
     Column("priority", Integer, nullable=False, server_default="0"),
     Column("place", BigInteger, nullable=False, server_default="0"),
+    Column("needs", Text, nullable=False, server_default=""),
     Column("payload", JSON, nullable=False),
     Column("failures", Integer, nullable=False, server_default="0"),
     Column("created_at", UtcTime, nullable=False),
     Column("claimed_by", Text),
     Column("claimed_at", UtcTime),
-    Column("pid", Integer),
-    Column("process_started_at", Float),
+    Column("handle", Text),
     Column("heartbeat_at", UtcTime),
     Column("finished_at", UtcTime),
     Index(None, "status", "priority", "id"),
     UniqueConstraint("session_pk"),
 )
-"""Work for workers: a training (one job a session) or an evaluation."""
+"""Work for workers: a training (one job a session) or an evaluation.
+
+`needs` has the labels that a machine must have for it, in order, with commas between."""
+
+supervisors = Table(
+    "supervisors",
+    metadata,
+    Column("name", String(128), primary_key=True),
+    Column("instance", String(32), nullable=False),
+    Column("labels", JSON, nullable=False),
+    Column("capacity", Integer, nullable=False),
+    Column("running", Integer, nullable=False),
+    Column("draining", Boolean, nullable=False),
+    Column("here", Boolean, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("started_at", UtcTime, nullable=False),
+    Column("last_seen_at", UtcTime, nullable=False),
+)
+"""Who takes jobs, on this machine and on others."""
 
 evaluations = Table(
     "evaluations",

@@ -13,7 +13,7 @@ from grandstand.errors import GrandstandError
 from grandstand.model.scenarios import load_scenario
 from grandstand.train.evaluate import evaluate
 from grandstand.train.policy import load_policy, save_models
-from grandstand.train.trainer import make_trainer
+from grandstand.train.trainer import close_trainer, make_trainer
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -22,6 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("scenario")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--episodes", type=int, help="default: the scenario's")
+    parser.add_argument("--ranks", type=int, help="processes that train together (1)")
     parser.add_argument("--flat", action="store_true", help="PPO without the Strategist")
     parser.add_argument("--bias", type=float, nargs=2, metavar=("INVEST", "CONSUME"))
     parser.add_argument(
@@ -33,6 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--curve", action="store_true", help="print a line an update")
     given = parser.parse_args(arguments)
     overrides = json.loads(given.set) | ({"algorithm": "ppo"} if given.flat else {})
+    overrides |= {"ranks": given.ranks} if given.ranks else {}
     began, cpu = perf_counter(), process_time()
     trainer = make_trainer(
         load_scenario(given.scenario),
@@ -49,6 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
             rest = " ".join(f"{name}={value:.4g}" for name, value in update.scalars.items())
             sys.stdout.write(f"{update.update} {step} {trainer.episodes_done} {mean:.1f} {rest}\n")
     wall, cpu = perf_counter() - began, process_time() - cpu
+    close_trainer(trainer)
     with TemporaryDirectory() as folder:
         saved = save_models(trainer.models(), given.save or Path(folder), given.scenario)
         policy = load_policy(next(path for path in saved.values() if "high" not in path.name))

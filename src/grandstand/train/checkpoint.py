@@ -15,7 +15,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,15 +25,14 @@ import torch
 
 from grandstand.errors import NotFound, ValidationFailed
 from grandstand.model.checkpoints import (
+    ASIDE,
     MANIFEST,
     STATE,
     checkpoint_name,
-    checkpoints,
     damage,
-    episode_of,
+    put_in_place,
+    sync,
 )
-
-_ASIDE = ".writing_"
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ def save_checkpoint(
         OSError: the disk is full or not writable; nothing is left behind under the final name.
     """
     root.mkdir(parents=True, exist_ok=True)
-    for left in root.glob(f"{_ASIDE}*"):  # a writer was killed here
+    for left in root.glob(f"{ASIDE}*"):  # a writer was killed here
         shutil.rmtree(left)
     files = {f"{stem}.pt": _packed(content) for stem, content in models.items()}
     files[STATE] = _packed(state)
@@ -82,40 +80,19 @@ def save_checkpoint(
     }
     files[MANIFEST] = json.dumps({"format": 1, "episode": episode, "files": manifest}).encode()
 
-    final = root / checkpoint_name(episode)
-    aside = root / f"{_ASIDE}{final.name}"
+    aside = root / f"{ASIDE}{checkpoint_name(episode)}"
     aside.mkdir()
     for name, data in files.items():
         (aside / name).write_bytes(data)
     for name in files:  # after all are written: the first sync carries most of the rest with it
-        _sync(aside / name)
-    _sync(aside)
-    if final.exists():
-        old = root / f"{_ASIDE}replaced_{final.name}"
-        final.rename(old)
-        aside.rename(final)
-        shutil.rmtree(old)
-    else:
-        aside.rename(final)
-    _sync(root)
-    return final
+        sync(aside / name)
+    return put_in_place(aside, episode)
 
 
 def _packed(content: Mapping[str, Any]) -> bytes:
     buffer = io.BytesIO()
     torch.save(dict(content), buffer)
     return buffer.getvalue()
-
-
-def _sync(path: Path) -> None:
-    """Make a file's content, or the names in a folder, durable."""
-    if os.name == "nt" and path.is_dir():  # there a folder cannot be opened, nor needs it
-        return
-    handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -142,22 +119,3 @@ def load_checkpoint(path: Path) -> Checkpoint:
         metadata=metadata,
         history=json.loads((path / "training_history.json").read_bytes()),
     )
-
-
-def prune(root: Path, *, keep_last: int, best: int | None = None) -> list[str]:
-    """Remove old checkpoints; returns the names removed.
-
-    Args:
-        keep_last: how many of the newest stay, at least 1.
-        best: episode of one more that stays, e.g. the best so far.
-    """
-    removed = []
-    for path in checkpoints(root)[: -max(keep_last, 1)]:
-        if episode_of(path) == best:
-            continue
-        # Under its own name a half-removed one could be mistaken for a whole one that got damaged.
-        aside = root / f"{_ASIDE}removed_{path.name}"
-        path.rename(aside)
-        shutil.rmtree(aside)
-        removed.append(path.name)
-    return removed

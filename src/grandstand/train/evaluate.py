@@ -105,7 +105,7 @@ def evaluate(
         count = min(BATCH, episodes - first)
         envs = household.envs(count, seed + first)
         wanted = min(max(trajectories - first, 0), count)
-        traced += _live(policy, household, envs, greedy, wanted)
+        traced += live(policy, household, envs, greedy, wanted)
         totals.append(envs["total"].copy())
         lengths.append(envs["length"].astype(np.float64))
     total = np.concatenate(totals)
@@ -170,7 +170,7 @@ def _evaluate_other(
     )
 
 
-def _live(
+def live(
     policy: Policy, household: Household, envs: kernels.Records, greedy: bool, wanted: int
 ) -> list[dict[str, Any]]:
     """One episode in every household; returns the months of the first `wanted`."""

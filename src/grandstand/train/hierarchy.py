@@ -14,10 +14,12 @@ own counters and one torch generator, so a state taken between two updates conti
 
 from __future__ import annotations
 
+import hashlib
 import math
+import zlib
 from collections.abc import Iterator, Mapping
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numba
 import numpy as np
@@ -25,14 +27,19 @@ import torch
 from torch import Tensor
 
 from grandstand.errors import Conflict
+from grandstand.insight.decision import Decision
 from grandstand.model.scenarios import Scenario, scenario_hash
 from grandstand.train import household_kernels as kernels
 from grandstand.train.episodes import EpisodeBook
 from grandstand.train.household_kernels import AGGREGATES, FINISHED, GOALS, INPUTS, Records
 from grandstand.train.household_numbers import Household, spread_seed
+from grandstand.train.playing import play
 from grandstand.train.policy import agent_file
 from grandstand.train.ppo import Level, PPOSettings
-from grandstand.train.trainer import DecisionColumns, Diverged, Update
+from grandstand.train.trainer import DecisionColumns, Diverged, RanksDiffer, Update
+
+if TYPE_CHECKING:
+    from grandstand.train.ranks import Ranks
 
 START_BIAS = (0.5, 0.3)
 """Where the Executor's two numbers start: half the surplus invested, three tenths consumed."""
@@ -55,6 +62,10 @@ def default_environments(num_episodes: int) -> int:
 class HouseholdTrainer:
     """Trains a policy on a household scenario; see the module.
 
+    With `ranks` it is one of several that train the same policy, each living its share of the
+    households; then all of them are made, asked for updates and states, and loaded together
+    (docs/design/ranks.md).
+
     Attributes:
         scenario: with all overrides applied.
         num_episodes: episodes to count before the iteration ends.
@@ -69,6 +80,7 @@ class HouseholdTrainer:
         seed: int = 0,
         two_levels: bool = True,
         start_bias: tuple[float, float] = START_BIAS,
+        ranks: Ranks | None = None,
     ) -> None:
         torch.set_num_threads(
             1
@@ -78,7 +90,10 @@ class HouseholdTrainer:
         self.num_episodes = config.num_episodes
         self.household = Household(scenario)
         self.generator = torch.Generator().manual_seed(spread_seed(seed))
-        self.count = config.environments or default_environments(config.num_episodes)
+        self.ranks = ranks
+        self.households = config.environments or default_environments(config.num_episodes)
+        share = range(self.households) if ranks is None else ranks.share(self.households)
+        self.count = len(share)
         self.months = config.rollout_months or 60
         self.mixing = config.intrinsic_weight if two_levels else 0.0
         self.executor = Level(
@@ -101,7 +116,9 @@ class HouseholdTrainer:
                 log_std=-1.0,
                 generator=self.generator,
             )
-        self.envs: Records = self.household.envs(self.count, spread_seed(seed))
+        if ranks is not None:  # the networks began alike; from here on each draws its own
+            self.generator.manual_seed(ranks.seed(spread_seed(seed)))
+        self.envs: Records = self.household.envs(self.count, spread_seed(seed) + share.start)
         kernels.begin_anywhere(self.household.rules, self.envs)
         self.book = EpisodeBook(config.num_episodes, with_goals=two_levels)
         self.step = 0
@@ -161,22 +178,25 @@ class HouseholdTrainer:
         before = self.envs.copy()
         noise, ended_count, decisions_count = self._roll()
         lived = perf_counter() - began
-        if np.isfinite(self._rewards).all():
-            scalars, values = self._learn(noise, decisions_count, remaining)
+        finished = self._finished[:ended_count]
+        sound, decided = bool(np.isfinite(self._rewards).all()), decisions_count
+        if self.ranks is not None:
+            sound, decided, finished = self._together(self.ranks, sound, decided, finished)
+        if sound:
+            scalars, values = self._learn(noise, decisions_count, remaining, bool(decided))
             self._guard(scalars)
         else:  # not lived: households go back to where they were, the networks to good ones
             self.envs[:] = before
-            ended_count, values = 0, None
+            finished, values = finished[:0], None
             scalars = {}
             self._go_back(scalars)
         for level in ("low", "high"):
             if not scalars.get(f"{level}/skipped_steps", 1.0):
                 del scalars[f"{level}/skipped_steps"]  # a curve of nothing is no curve
-        steps = self.months * self.count
+        steps = self.months * self.households
         self.step += steps
         self.updates += 1
         seconds = perf_counter() - began
-        finished = self._finished[:ended_count]
         episodes = self.book.add(finished, self.elapsed_seconds, lived, self.months)
         self.elapsed_seconds += seconds
         scalars["steps_per_second"] = steps / seconds
@@ -187,6 +207,28 @@ class HouseholdTrainer:
             scalars=scalars,
             decisions=None if values is None else self._decisions(values, running, finished),
         )
+
+    def _together(
+        self, ranks: Ranks, sound: bool, decided: int, finished: Records
+    ) -> tuple[bool, int, Records]:
+        """What all ranks lived: whether all of it is sound, the goals set, the finished episodes.
+
+        Raises:
+            RanksDiffer: a rank has other weights than rank 0.
+        """
+        check = 0
+        for level in self._levels().values():
+            check = zlib.crc32(level.adam.values.numpy().tobytes(), check)
+        table = ranks.table([sound, decided, len(finished), check])
+        if len(apart := np.flatnonzero(table[:, 3] != table[0, 3])):
+            raise RanksDiffer(
+                f"rank {apart[0]} has other weights than rank 0 before update {self.updates + 1}; "
+                "the training cannot be trusted from there on. All ranks need the same versions "
+                "and the same kind of processor."
+            )
+        rows = np.concatenate(ranks.rows(finished, table[:, 2].astype(int).tolist()))
+        rows = rows[np.argsort(rows["month"], kind="stable")]
+        return bool(table[:, 0].all()), int(table[:, 1].sum()), rows
 
     def _roll(self) -> tuple[Tensor, int, int]:
         """Live `months` in every household; returns the Executor's noise and two counts."""
@@ -238,10 +280,19 @@ class HouseholdTrainer:
         return due
 
     def _learn(
-        self, noise: Tensor, decided: int, remaining: float
+        self, noise: Tensor, decided: int, remaining: float, goals: bool
     ) -> tuple[dict[str, float], Tensor]:
-        """Advantages and updates of both levels; returns scalars and the Executor's values (T+1,
-        N)."""
+        """Advantages and updates of both levels.
+
+        Args:
+            noise: the Executor's.
+            decided: goals set here.
+            remaining: share of the run still to come.
+            goals: whether any were set, by whichever rank.
+
+        Returns:
+            Scalars and the Executor's values (T+1, N).
+        """
         config = self.scenario.training
         flat = self._inputs.flatten(0, 1)
         values = self.executor.values(flat).view(self.months + 1, self.count)
@@ -263,9 +314,10 @@ class HouseholdTrainer:
             values[:-1].flatten(),
             remaining=remaining,
             generator=self.generator,
+            ranks=self.ranks,
         )
         scalars = {f"low/{name}": value for name, value in report.items()}
-        if self.strategist is not None and decided:
+        if self.strategist is not None and goals:
             report = self._learn_goals(self.strategist, decided, remaining)
             scalars |= {f"high/{name}": value for name, value in report.items()}
         return scalars, values
@@ -295,6 +347,7 @@ class HouseholdTrainer:
             values,
             remaining=remaining,
             generator=self.generator,
+            ranks=self.ranks,
         )
 
     # --- What is reported -------------------------------------------------------------------------
@@ -379,14 +432,24 @@ class HouseholdTrainer:
     # --- State ------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """All that an exact continuation needs: tensors and plain values, copies of their own."""
+        """All that an exact continuation needs: tensors and plain values, copies of their own.
+
+        With several ranks the households of all, and a row a rank of the generators' states.
+        """
+        envs, generators = self.envs.copy(), self.generator.get_state()
+        if self.ranks is not None:
+            size, every = self.ranks.size, self.households
+            counts = [len(self.ranks.share(every, rank)) for rank in range(size)]
+            envs = np.concatenate(self.ranks.rows(envs, counts))
+            rows = self.ranks.rows(generators.numpy(), [len(generators)] * size)
+            generators = torch.from_numpy(np.stack(rows))
         return {
             "format": 2,
             "scenario_hash": scenario_hash(self.scenario),
             "versions": versions(),
             "levels": self._level_states(),
-            "generator": self.generator.get_state(),
-            "envs": torch.from_numpy(self.envs.view(np.uint8).copy()),
+            "generator": generators,
+            "envs": torch.from_numpy(envs.view(np.uint8)),
             "book": self.book.state_dict(),
             "step": self.step,
             "updates": self.updates,
@@ -404,8 +467,18 @@ class HouseholdTrainer:
 
         Raises:
             Conflict: the state is of another scenario or configuration, or was made with another
-                thread count or other versions, with which it would not continue exactly.
+                number of ranks, thread count or other versions, with which it would not continue
+                exactly.
         """
+        ranks = self.ranks.size if self.ranks is not None else 1
+        made_by = made_by_ranks(state)
+        if made_by != ranks:
+            raise Conflict(
+                f"This state was made by {made_by} ranks, here there are {ranks}; it would not "
+                "continue exactly.",
+                code="state_mismatch",
+                detail=f"Continue with ranks: {made_by}, or start a new training.",
+            )
         if state.get("format") != 2 or state["scenario_hash"] != scenario_hash(self.scenario):
             raise Conflict(
                 "This state belongs to another scenario or configuration.",
@@ -421,8 +494,12 @@ class HouseholdTrainer:
             )
         for name, level in self._levels().items():
             level.load_state_dict(state["levels"][name])
-        self.generator.set_state(state["generator"])
-        self.envs[:] = state["envs"].numpy().view(self.envs.dtype)
+        generator, envs = state["generator"], state["envs"].numpy().view(self.envs.dtype)
+        if self.ranks is not None:
+            share = self.ranks.share(self.households)
+            generator, envs = generator[self.ranks.rank].clone(), envs[share.start : share.stop]
+        self.generator.set_state(generator)
+        self.envs[:] = envs
         self.book.load_state_dict(state["book"])
         self.step = state["step"]
         self.updates = state["updates"]
@@ -430,6 +507,13 @@ class HouseholdTrainer:
         guard = state["guard"]
         self.bad_in_a_row, self.returns = guard["bad_in_a_row"], guard["returns"]
         self._good = guard["good"] or self._level_states()
+
+    def weights_digest(self) -> str:
+        """SHA-256 (64 hex digits) of both levels' parameters."""
+        digest = hashlib.sha256()
+        for level in self._levels().values():
+            digest.update(level.adam.values.numpy().tobytes())
+        return digest.hexdigest()
 
     # --- Models -----------------------------------------------------------------------------------
 
@@ -441,6 +525,16 @@ class HouseholdTrainer:
             name: agent_file(name, scenario, weights, episodes=self.book.count, step=self.step)
             for name, weights in chosen.items()
         }
+
+    def play(self) -> list[Decision]:
+        """One whole episode as the agents would live it now, for those who watch."""
+        return play(self.models(), self.book.count)
+
+
+def made_by_ranks(state: Mapping[str, Any]) -> int:
+    """How many ranks a state was made by."""
+    generator = state.get("generator")
+    return len(generator) if generator is not None and generator.dim() == 2 else 1
 
 
 def versions() -> dict[str, str | int]:

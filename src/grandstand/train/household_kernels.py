@@ -488,7 +488,8 @@ def rollout_month(
     The Executor is paid (1 - mixing) * r2 + mixing * .2 * intrinsic, the Strategist r2 plus its own
     terms, both times `reward_scale`. r2 has the same expected undiscounted sum as the task's reward
     r: a euro's growth is credited when it is invested and the market's noise dropped (r1), then
-    potential-based shaping is added (Ng, Harada, Russell, ICML 1999).
+    potential-based shaping is added (Ng, Harada, Russell, ICML 1999) and the luck of the bills is
+    taken out by a control variate (Greensmith, Bartlett and Baxter, JMLR 5, 2004).
 
     Args:
         z: (N, 2) the policy's numbers.
@@ -527,6 +528,9 @@ def rollout_month(
         learned -= before
         if end == ALIVE:
             learned += potential(rules, months, k + 1, e.cash)
+        # Whether bills were high or low is nobody's doing, and what it does to the cash is most of
+        # what a month's reward scatters by; expected to be zero, it is taken out.
+        learned += months[k + 2].credit * (bills - (m.income - m.surplus))
         learned *= r.reward_scale
         short = _clip(e.goal_buffer - e.cash / r.buffer_unit, 0.0, 2.0)
         intrinsic = -abs(x / r.share_unit - e.goal_share) - 0.4 * (1.0 - e.goal_edge) * short

@@ -7,12 +7,15 @@ follow Huang et al., The 37 implementation details of PPO, 2022.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from grandstand.train.ranks import Ranks
 
 LARGEST_MINIBATCH = 8192
 BETAS = (0.9, 0.999)
@@ -169,6 +172,7 @@ class Level:
         *,
         remaining: float,
         generator: torch.Generator,
+        ranks: Ranks | None = None,
     ) -> dict[str, float]:
         """Update both networks on one rollout.
 
@@ -177,6 +181,8 @@ class Level:
                 (rows,).
             remaining: share of the run still to come, 1..0; scales the learning rate.
             generator: draws the order of the rows.
+            ranks: the others that learn from rows of their own in the same call; every step is
+                along the gradient of all rows together.
 
         Returns:
             Means over the minibatches: policy_loss, value_loss, entropy, kl, clip_fraction,
@@ -186,21 +192,31 @@ class Level:
         settings = self.settings
         learning_rate = settings.learning_rate * remaining * self.caution
         returns = advantages + values
-        spread = returns.var(correction=0)
-        unexplained = (advantages.var(correction=0) / spread) if spread > 1e-12 else spread + 1.0
-        normed = (advantages - advantages.mean()) / (advantages.std(correction=0) + 1e-8)
+        if ranks is None:
+            counts, place = [len(inputs)], 0
+            spread = float(returns.var(correction=0))
+            left = float(advantages.var(correction=0))
+            mean, deviation = advantages.mean(), advantages.std(correction=0)
+        else:
+            counts, (of_advantages, of_returns) = ranks.moments(advantages, returns)
+            place, spread, left = ranks.rank, of_returns.variance, of_advantages.variance
+            mean, deviation = torch.tensor([of_advantages.mean, math.sqrt(left)]).float()
+        unexplained = left / spread if not spread <= 1e-12 else 1.0
+        normed = (advantages - mean) / (deviation + 1e-8)
         with torch.no_grad():
             old = (-0.5 * noise.square() - self.log_std).sum(1)
         sums = torch.zeros(4, dtype=torch.float64)
         norms = [0.0, 0.0]
         steps = skipped = 0
-        for rows in self._minibatches(len(inputs), generator):
+        for rows, size in self._minibatches(counts, place, generator):
             self.adam.gradients.zero_()
-            scale = 1.0 / len(rows)
-            for chunk in torch.split(rows, CHUNK):
+            scale = 1.0 / size
+            for chunk in torch.split(rows, CHUNK) if len(rows) else ():
                 sums += scale * self._backward(
                     inputs[chunk], z[chunk], old[chunk], normed[chunk], returns[chunk], scale
                 )
+            if ranks is not None:
+                ranks.sum(self.adam.gradients)
             lengths = [self._shorten(self.adam.gradients[part]) for part in self._parts]
             if not all(map(math.isfinite, lengths)):
                 skipped += 1  # a step along a gradient that is no number would end everything
@@ -208,6 +224,8 @@ class Level:
             norms = [norm + length for norm, length in zip(norms, lengths, strict=True)]
             self.adam.step(learning_rate)
             steps += 1
+        if ranks is not None:
+            ranks.sum(sums)
         losses = (sums / max(steps, 1)).tolist()
         entropy = float(self.log_std.detach().sum()) + 0.5 * math.log(2 * math.pi * math.e) * len(
             self.log_std
@@ -218,7 +236,7 @@ class Level:
             "entropy": entropy,
             "kl": losses[2],
             "clip_fraction": losses[3],
-            "explained_variance": 1.0 - float(unexplained),
+            "explained_variance": 1.0 - unexplained,
             "policy_gradient_norm": norms[0] / max(steps, 1),
             "value_gradient_norm": norms[1] / max(steps, 1),
             "learning_rate": learning_rate,
@@ -233,10 +251,22 @@ class Level:
             gradients.mul_(limit / (length + 1e-6))
         return length
 
-    def _minibatches(self, rows: int, generator: torch.Generator) -> Iterator[Tensor]:
-        parts = max(self.settings.minibatches, -(-rows // LARGEST_MINIBATCH))
+    def _minibatches(
+        self, counts: Sequence[int], place: int, generator: torch.Generator
+    ) -> Iterator[tuple[Tensor, int]]:
+        """This rank's rows of every minibatch, and how many the minibatch has on all ranks.
+
+        Args:
+            counts: rows by rank.
+            place: which of them are this one's.
+        """
+        parts = max(self.settings.minibatches, -(-sum(counts) // LARGEST_MINIBATCH))
+        parts = min(parts, max(counts))
+        # As `tensor_split` cuts: the first ones have one more.
+        sizes = [sum(n // parts + (part < n % parts) for n in counts) for part in range(parts)]
         for _ in range(self.settings.epochs):
-            yield from torch.randperm(rows, generator=generator).tensor_split(min(parts, rows))
+            rows = torch.randperm(counts[place], generator=generator)
+            yield from zip(rows.tensor_split(parts), sizes, strict=True)
 
     def _backward(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
@@ -15,6 +16,8 @@ from grandstand.model.scenarios import HOUSEHOLD_ALGORITHMS, SB3_ALGORITHMS, Sce
 
 Column = NDArray[Any]
 ENTRY_POINTS = "grandstand.trainers"
+RANKS = "GRANDSTAND_RANKS"
+"""A variable: `ray` where the other ranks of a training are to be tasks of a Ray cluster."""
 INSTALL_SB3 = "pip install 'grandstand[sb3]'"
 
 
@@ -61,6 +64,19 @@ class EpisodeColumns:
 
 class Diverged(ArithmeticError):
     """Losses or weights became NaN or infinite and nothing helped; the run has failed."""
+
+
+class RankLost(Unavailable):
+    """One of the processes that train together is gone or does not answer.
+
+    Nothing more comes of this trainer; a new one goes on from a checkpoint.
+    """
+
+    default_code = "rank_lost"
+
+
+class RanksDiffer(ArithmeticError):
+    """Ranks hold other weights than rank 0; what they learn together means nothing any more."""
 
 
 class Decisions(Protocol):
@@ -164,7 +180,8 @@ class Trainer(Protocol):
     cut.
 
     Stopping is not asking for the next item. `state_dict` is taken between two items. A trainer
-    that cannot go on number for number says so with an attribute `exact = False`.
+    that cannot go on number for number says so with an attribute `exact = False`. One that can
+    show what it has learned has a method `play() -> list[Decision]`, see `train/playing.py`.
     """
 
     num_episodes: int
@@ -227,7 +244,10 @@ def make_trainer(
     Raises:
         ValidationFailed: a value is out of bounds.
         NotFound: no trainer of that name is installed.
-        Unavailable: it is one of Stable-Baselines3, which is not installed.
+        Unavailable: it is one of Stable-Baselines3, which is not installed; or not all of
+            `training.ranks` came (`RankLost`).
+
+    What has a `close` is to be closed at the end (`close_trainer`).
     """
     changes = dict(overrides or {})
     if num_episodes is not None:
@@ -250,6 +270,16 @@ def make_trainer(
     if name in HOUSEHOLD_ALGORITHMS:
         from grandstand.train.hierarchy import START_BIAS, HouseholdTrainer
 
+        if scenario.training.ranks > 1:
+            from grandstand.train.group import GroupTrainer
+
+            more: dict[str, Any] = {}
+            if os.environ.get(RANKS) == "ray":
+                from grandstand.train.ray_ranks import RayRanks
+
+                ranks = RayRanks(scenario.training.ranks)
+                more = {"launch": ranks, "address": ranks.address()}
+            return GroupTrainer(scenario, seed=seed, start_bias=start_bias or START_BIAS, **more)
         return HouseholdTrainer(
             scenario, seed=seed, two_levels=name != "ppo", start_bias=start_bias or START_BIAS
         )
@@ -264,3 +294,9 @@ def make_trainer(
         )
     build = cast(Callable[..., Trainer], next(iter(found)).load())
     return build(scenario, seed=seed, device=device, start_bias=start_bias)
+
+
+def close_trainer(trainer: Trainer) -> None:
+    """Let go of what a trainer holds besides memory: the other ranks' processes."""
+    if (close := getattr(trainer, "close", None)) is not None:
+        close()

@@ -14,13 +14,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 import grandstand
 from grandstand.assembly import Assembly
 from grandstand.model.wire import OURS, VERSION_HEADER, WIRE_HEADER
-from grandstand.web import errors, frames, reports
+from grandstand.web import errors, frames, prometheus, reports
 from grandstand.web.answers import components
 from grandstand.web.audit import AuditTrail
 from grandstand.web.auth import Authority, Guard
 from grandstand.web.ingest import register_ingest
 from grandstand.web.outbound import Webhooks, endpoints_of
+from grandstand.web.requests import Requests, Traffic
 from grandstand.web.routes import (
+    arrivals,
     auth,
     history,
     media,
@@ -29,6 +31,7 @@ from grandstand.web.routes import (
     scenarios,
     server,
     sessions,
+    supervisors,
     training,
 )
 from grandstand.web.socketio import (
@@ -76,6 +79,7 @@ def make_app(
             yield
         finally:
             await house.aclose()
+            await authority.limits.aclose()
 
     app = FastAPI(
         title="Grandstand",
@@ -86,6 +90,7 @@ def make_app(
         redoc_url=None,
         debug=False,
     )
+    traffic = Traffic()
     authority = Authority(house.access, house.settings, house.clock)
     trail = AuditTrail(app, house.database, house.clock)
     errors.install(app, house.clock)
@@ -95,7 +100,19 @@ def make_app(
     app.include_router(reports.routes(taker, authority))
     app.include_router(frames.routes(house, authority))
     app.include_router(auth.routes(house, authority, trail))
-    for part in (sessions, rooms, history, media, training, models, scenarios, server):
+    app.include_router(prometheus.routes(house, authority, traffic))
+    for part in (
+        sessions,
+        arrivals,
+        rooms,
+        history,
+        media,
+        training,
+        supervisors,
+        models,
+        scenarios,
+        server,
+    ):
         app.include_router(part.routes(house, authority))
     _document(app)
     root_path = house.settings.root_path.rstrip("/")
@@ -104,17 +121,18 @@ def make_app(
         authority.doors,
         house.clock,
         house.settings.performance.max_body_bytes,
+        house.settings.training.max_archive_bytes,
     )
     origins = house.settings.security.cors_origins
     whole = CORSMiddleware(
-        _below(root_path, guard),
+        _below(root_path, Requests(guard, traffic)),
         allow_origins=origins,
         allow_credentials="*" not in origins,
         allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
         allow_headers=["Authorization", "Content-Type"],
         max_age=600,
     )
-    return reports.ShortWay(_introduced(whole), taker, authority, guard, root_path)
+    return reports.ShortWay(_introduced(whole), taker, authority, guard, root_path, traffic)
 
 
 def _introduced(app: ASGIApp) -> ASGIApp:

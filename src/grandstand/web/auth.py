@@ -42,6 +42,7 @@ from grandstand.web.keeper import Keeper
 from grandstand.web.limits import Limits
 
 FRAMES = re.compile(r"/api/training/sessions/[^/]+/frame$")
+ARCHIVES = re.compile(r"/api/training/sessions/[^/]+/(checkpoints/\d+|model)$")
 """The one route that takes images; a form cannot send those across sites either."""
 MOST_KNOWN = 64
 """Pairs of Host and Content-Type that are remembered as let in."""
@@ -116,11 +117,19 @@ class Doors:
 class Guard:
     """The ASGI layer that every HTTP request passes: doors, content type, size of the body."""
 
-    def __init__(self, app: ASGIApp, doors: Doors, clock: Clock, max_body_bytes: int) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        doors: Doors,
+        clock: Clock,
+        max_body_bytes: int,
+        max_archive_bytes: int,
+    ) -> None:
         self._app = app
         self._doors = doors
         self.clock = clock
         self._limit = max_body_bytes
+        self._archive_limit = max_archive_bytes
         self._known: set[tuple[bytes, bytes]] = set()
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
@@ -149,7 +158,10 @@ class Guard:
             UnsupportedMedia, TooLarge: the body is none that we take.
         """
         self._doors.check(headers)
-        return self._bounded(receive) if self._body(scope, headers) is None else receive
+        archive = scope["method"] == "PUT" and ARCHIVES.search(scope["path"]) is not None
+        limit = self._archive_limit if archive else self._limit
+        told = self._body(scope, headers, limit, archive=archive)
+        return self._bounded(receive, limit) if told is None else receive
 
     def admit_report(
         self, scope: AsgiScope, headers: dict[bytes, bytes], receive: Receive
@@ -170,7 +182,7 @@ class Guard:
             self._known.add(host)
         return receive
 
-    def _body(self, scope: AsgiScope, headers: Headers) -> int | None:
+    def _body(self, scope: AsgiScope, headers: Headers, limit: int, *, archive: bool) -> int | None:
         """The body's announced length; None when it is not announced and must be counted."""
         told = headers.get("content-length")
         if told is None and "transfer-encoding" not in headers:
@@ -179,12 +191,14 @@ class Guard:
             return 0
         if told is not None and not told.isdigit():
             raise BadRequest("Content-Length is not a number")
-        if told is not None and int(told) > self._limit:
-            raise self._too_large()
+        if told is not None and int(told) > limit:
+            raise _too_large(limit, archive=archive)
         media = headers.get("content-type", "").split(";")[0].strip().lower()
         polling = scope["path"].startswith("/socket.io")
         image = media.startswith("image/") and FRAMES.search(scope["path"])
-        if not (polling or image or media == "application/json" or media.endswith("+json")):
+        packed = archive and media == "application/zip"
+        json = media == "application/json" or media.endswith("+json")
+        if not (polling or image or packed or json):
             raise UnsupportedMedia(
                 f"bodies must be JSON, this one says {media or 'nothing'}",
                 detail="Send “Content-Type: application/json”.",
@@ -192,26 +206,29 @@ class Guard:
             )
         return int(told) if told is not None else None
 
-    def _bounded(self, receive: Receive) -> Receive:
+    def _bounded(self, receive: Receive, limit: int) -> Receive:
         seen = 0
 
         async def bounded() -> Message:
             nonlocal seen
             message = await receive()
             seen += len(message.get("body") or b"")
-            if seen > self._limit:
-                raise self._too_large()
+            if seen > limit:
+                raise _too_large(limit)
             return message
 
         return bounded
 
-    def _too_large(self) -> TooLarge:
-        return TooLarge(
-            f"a body may have at most {self._limit:,} bytes",
-            code="body_too_large",
-            detail="Send fewer records at a time.",
-            details={"limit": self._limit},
-        )
+
+def _too_large(limit: int, *, archive: bool = False) -> TooLarge:
+    return TooLarge(
+        f"a body may have at most {limit:,} bytes",
+        code="body_too_large",
+        detail="training.max_archive_bytes allows larger ones."
+        if archive
+        else "Send fewer records at a time.",
+        details={"limit": limit},
+    )
 
 
 def _with_headers(send: Send) -> Send:

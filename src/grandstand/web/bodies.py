@@ -45,6 +45,8 @@ def _storable(value: dict[str, Any]) -> dict[str, Any]:
 Free = Annotated[dict[str, Any], AfterValidator(_storable)]
 """Any JSON object that can be stored and given back."""
 Tag = Annotated[str, Field(min_length=1, max_length=64)]
+Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,32}$")]
+Instance = Annotated[str, Field(pattern=r"^[0-9a-f]{8,32}$")]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Episodes = Annotated[int, Field(ge=1, le=1_000_000_000)]
 
@@ -95,6 +97,42 @@ class SessionUpdate(Body):
     archived: bool | None = None
 
 
+class SessionWords(Body):
+    """What people call a session and write beside it."""
+
+    name: str | None = Field(None, min_length=1, max_length=256)
+    notes: str | None = Field(None, max_length=20_000)
+    tags: list[Tag] | None = Field(None, max_length=64)
+
+
+SessionIds = Annotated[
+    list[Annotated[str, Field(min_length=1, max_length=128)]], Field(min_length=1, max_length=1000)
+]
+
+
+class BulkChange(Body):
+    """Do the same to many sessions."""
+
+    ids: SessionIds
+    action: Literal["archive", "unarchive", "tag", "untag", "delete"]
+    tags: list[Tag] = Field(default_factory=list, max_length=64)
+    """For tag and untag."""
+    files: bool = False
+    """With delete: also model files and checkpoints."""
+
+    @model_validator(mode="after")
+    def _tags(self) -> Self:
+        if self.action in ("tag", "untag") and not self.tags:
+            raise ValueError("name at least one of tags")
+        return self
+
+
+class Sizes(Body):
+    """Whose disk use is asked for."""
+
+    ids: SessionIds
+
+
 class ResumeFrom(Body):
     """The session (and checkpoint) a new training goes on from."""
 
@@ -120,6 +158,8 @@ class TrainingStart(Body):
     name: str | None = Field(None, min_length=1, max_length=256)
     tags: list[Tag] = Field(default_factory=list, max_length=64)
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    ranks: int | None = Field(None, ge=1, le=256)
+    """Processes that train one policy together, at most one a core; left out: the scenario's."""
     pace: float | None = Field(None, gt=0, le=1e6)
     """Episodes a second, to watch; left out: as fast as it goes."""
     overrides: Free = Field(default_factory=dict)
@@ -127,6 +167,54 @@ class TrainingStart(Body):
     resume_from: ResumeFrom | None = None
     early_stopping: StoppingRules | None = None
     """What may end it before its last episode."""
+    labels: list[Label] = Field(default_factory=list, max_length=8)
+    """What the machine must have that runs it."""
+
+
+class Take(Body):
+    """A supervisor on another machine is there, and takes a training if there is one for it."""
+
+    instance: Instance
+    """Of its process."""
+    labels: list[Label] = Field(default_factory=list, max_length=8)
+    """What its machine has."""
+    capacity: int = Field(ge=0, le=1000)
+    """Trainings it runs at once."""
+    running: int = Field(ge=0, le=10_000)
+    """Trainings it runs now."""
+    version: str = Field("", max_length=64)
+    """Of its program."""
+    room: bool = True
+    """False: it takes none now."""
+    draining: bool = False
+    """What it knows of that; a change is told at once."""
+    wait_seconds: float = Field(0.0, ge=0, le=30)
+    """How long the answer may be held while there is nothing to say."""
+
+
+class Launched(Body):
+    """The worker of a job."""
+
+    attempt: int = Field(ge=0, le=2**31)
+    handle: str = Field(min_length=1, max_length=200)
+    """By which its supervisor finds it again after a restart."""
+
+
+class WorkerGone(Body):
+    """How a worker ended."""
+
+    attempt: int = Field(ge=0, le=2**31)
+    why: str = Field(min_length=1, max_length=500)
+    error: Free | None = None
+    """What is known of the failure."""
+    counts: bool = True
+    """False: the training is not to blame."""
+
+
+class Drain(Body):
+    """Whether a supervisor is to take no more trainings."""
+
+    draining: bool
 
 
 class QueueChange(Body):

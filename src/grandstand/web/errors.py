@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from grandstand import logs
 from grandstand.clock import Clock
 from grandstand.errors import GrandstandError, NotFound, ValidationFailed
 from grandstand.model.telemetry import encode, finite_or_name, malformed
@@ -110,7 +111,7 @@ def install(app: FastAPI, clock: Clock) -> None:
 
 def unexpected(method: str, path: str, error: Exception, clock: Clock) -> Response:
     """The answer to a failure nobody foresaw; the log says what it was."""
-    request_id = secrets.token_hex(6)
+    request_id = logs.of_request() or secrets.token_hex(6)
     logger.error("request %s failed unexpectedly: %s %s", request_id, method, path, exc_info=error)
     known = GrandstandError(
         "something went wrong on the server",

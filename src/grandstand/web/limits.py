@@ -11,14 +11,13 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from limits import RateLimitItem, parse_many
-from limits.aio.storage import MemoryStorage
-from limits.aio.strategies import FixedWindowRateLimiter, MovingWindowRateLimiter, RateLimiter
 
 from grandstand.clock import Clock
 from grandstand.errors import GrandstandError, TooMany
 from grandstand.service.access import Grant
 from grandstand.settings import Settings
 from grandstand.web.addresses import network
+from grandstand.web.counts import Counts
 
 KIB = 1024
 GUESSES_AT_ONCE = 40
@@ -41,9 +40,7 @@ class Limits:
         self._ingest = parse_many(told.ingest_kib)
         self._connections = parse_many(told.connections)
         self._guesses = parse_many(told.wrong_passwords)
-        storage = MemoryStorage()
-        self._windows = FixedWindowRateLimiter(storage)
-        self._moving = MovingWindowRateLimiter(storage)
+        self._counts = Counts(clock, url=settings.redis.address, name=settings.redis.name)
         self._turns: dict[str, tuple[asyncio.Lock, int]] = {}
 
     async def request(self, grant: Grant, address: str) -> None:
@@ -112,24 +109,27 @@ class Limits:
         except GrandstandError as error:
             if error.code in wrong:
                 for item in self._guesses:
-                    await self._moving.hit(item, "guess", who)
+                    await self._counts.hit(item, "guess", who, moving=True)
             raise
+
+    async def aclose(self) -> None:
+        """Let go of Redis."""
+        await self._counts.aclose()
 
     async def _guessed(self, who: str) -> None:
         for item in self._guesses:
-            if not await self._moving.test(item, "guess", who):
-                raise await self._refusal(self._moving, item, "wrong_passwords", "guess", who)
+            until = await self._counts.test(item, "guess", who, moving=True)
+            if until is not None:
+                raise self._refusal(item, "wrong_passwords", until)
 
     async def _hit(self, items: list[RateLimitItem], name: str, who: str, cost: int = 1) -> None:
         for item in items:
-            if not await self._windows.hit(item, name, who, cost=cost):
-                raise await self._refusal(self._windows, item, name, name, who)
+            until = await self._counts.hit(item, name, who, cost=cost)
+            if until is not None:
+                raise self._refusal(item, name, until)
 
-    async def _refusal(
-        self, limiter: RateLimiter, item: RateLimitItem, name: str, *key: str
-    ) -> TooMany:
-        stats = await limiter.get_window_stats(item, *key)
-        left = stats.reset_time - self._clock.now().timestamp()
+    def _refusal(self, item: RateLimitItem, name: str, until: float) -> TooMany:
+        left = until - self._clock.now().timestamp()
         # The library goes by the machine's clock, which a test's is not.
         return _too_many(name, min(max(1.0, left), item.get_expiry()), str(item))
 

@@ -21,7 +21,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
-from grandstand.bus.base import Bus, Changed, Deleted, News
+from grandstand.bus.base import Bus, Committed, Deleted, News
 from grandstand.clock import Clock
 from grandstand.model.session import Session
 from grandstand.model.telemetry import STATUS, encode
@@ -45,6 +45,8 @@ TIMEOUT_SECONDS: Final = 15.0
 PAUSES_SECONDS: Final = (5, 30, 120, 600, 1800, 3600, 6 * 3600, 12 * 3600)
 """After each attempt that failed; a day in all, then the message is given up."""
 AT_ONCE: Final = 100
+LEASE_SECONDS = 120.0
+"""What one of several instances took to send is left to it for so long."""
 TOLD: Final = frozenset({"running", "paused", "stopped", "completed", "failed", "lost"})
 """Statuses that are told of; those on the way to them are not."""
 
@@ -100,7 +102,8 @@ class Webhooks:
             self._secret = await self._database.write(
                 lambda c: facts.get_or_make(c, FACT, new_secret)
             )
-        self._bus.subscribe(self._hear)
+        # Whoever stored it tells of it, so that each message goes out once.
+        self._bus.subscribe(self._hear, own=True)
         hosts = ", ".join(_host(endpoint) for endpoint in self._endpoints)
         logger.info("webhooks go to %s, signed with %s", hosts, self._named())
 
@@ -122,10 +125,10 @@ class Webhooks:
     # ---- hearing -----------------------------------------------------------------------------
 
     def _hear(self, news: News) -> None:
-        if isinstance(news, Changed):
-            return
         if isinstance(news, Deleted):
             self._put("session.deleted", self._clock.now(), news.session_id, {})
+            return
+        if not isinstance(news, Committed):
             return
         for record in news.records:
             if record.type == STATUS and not record.columnar:
@@ -171,7 +174,13 @@ class Webhooks:
         while True:
             self._waiting.clear()
             now = self._clock.now()
-            found = await self._database.read(partial(deliveries.due, at=now, limit=AT_ONCE))
+            if self._bus.alone:
+                found = await self._database.read(partial(deliveries.due, at=now, limit=AT_ONCE))
+            else:
+                until = now + timedelta(seconds=LEASE_SECONDS)
+                found = await self._database.write(
+                    partial(deliveries.claim, at=now, until=until, limit=AT_ONCE)
+                )
             by_endpoint: dict[str, list[Delivery]] = {}
             for one in found:
                 by_endpoint.setdefault(one.endpoint, []).append(one)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
+from time import perf_counter
 from typing import Any, Final, cast
 
 from fastapi import APIRouter, Request, Response
@@ -33,9 +34,11 @@ from grandstand.web.addresses import address_of
 from grandstand.web.answers import RECEIPT, gives, raw, shape, takes
 from grandstand.web.auth import Authority, Guard
 from grandstand.web.errors import error_response, unexpected
+from grandstand.web.requests import Traffic
 
 BASE: Final = "/api/training/sessions"
 TYPE_OF: Final = {"metrics": METRICS, "bot_decision": DECISION, "graph_update": GRAPH}
+ROUTES: Final = {what: f"{BASE}/{{session_id}}/{what}" for what in (*TYPE_OF, "records")}
 _PATH: Final = re.compile(BASE + r"/([^/]+)/(metrics|bot_decision|graph_update|records)")
 
 Take = Callable[[str, bytes, Grant], Awaitable[bytes]]
@@ -144,16 +147,24 @@ class ShortWay:
     Args:
         app: what answers the rest, and reports that come with an Origin.
         root_path: the path a proxy serves this server below.
+        traffic: where answers are counted.
     """
 
     def __init__(
-        self, app: ASGIApp, reports: Reports, authority: Authority, guard: Guard, root_path: str
+        self,
+        app: ASGIApp,
+        reports: Reports,
+        authority: Authority,
+        guard: Guard,
+        root_path: str,
+        traffic: Traffic,
     ) -> None:
         self._app = app
         self._take = reports.take
         self._authority = authority
         self._guard = guard
         self._root = root_path
+        self._traffic = traffic
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "POST":
@@ -175,6 +186,7 @@ class ShortWay:
         what: str,
     ) -> None:
         clock = self._guard.clock
+        begun, route = perf_counter(), ROUTES[what]
         try:
             receive = self._guard.admit_report(scope, headers, receive)
             grant = await self._authority.of_header(headers.get(b"authorization"))
@@ -188,12 +200,15 @@ class ShortWay:
                 await self._authority.limits.ingest(grant, address, len(body))
             told = await self._take(what, session_id, body, grant)
         except GrandstandError as error:
+            self._traffic.note("POST", route, error.http_status, perf_counter() - begun)
             await error_response(error, clock)(scope, receive, send)
             return
         except Exception as error:
+            self._traffic.note("POST", route, 500, perf_counter() - begun)
             answer = unexpected(scope["method"], scope["path"], error, clock)
             await answer(scope, receive, send)
             return
+        self._traffic.note("POST", route, 200, perf_counter() - begun)
         await send(
             {
                 "type": "http.response.start",

@@ -8,7 +8,7 @@ import errno
 import gc
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -21,12 +21,18 @@ from grandstand.web.transport import frame_bytes, protocol_class
 
 logger = logging.getLogger("grandstand")
 
-GRACE_SECONDS = 5
+LEAVE_SECONDS = 9.0
+"""From the word to stop until connections that do not end by themselves are cut."""
 ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - how workers reach us
 
 
 class Server(uvicorn.Server):
-    """Uvicorn, which before it closes its doors lets workers say goodbye through them."""
+    """Uvicorn, which sees everybody out before it ends.
+
+    Spectators are asked to come back, a few at a time, while workers say goodbye through doors that
+    stay open for them; then reporters, once what they sent is committed; then requests that are
+    held are answered. Whoever does not answer is cut, and ten seconds after the word it is over.
+    """
 
     def __init__(self, config: uvicorn.Config, house: Assembly) -> None:
         super().__init__(config)
@@ -34,8 +40,22 @@ class Server(uvicorn.Server):
 
     async def main_loop(self) -> None:
         await super().main_loop()
-        await self._house.drain()
-        await self._house.hub.aclose()
+        house = self._house
+        until = house.clock.monotonic() + LEAVE_SECONDS
+        if not house.supervisor.running:  # workers have to reach us until they are gone
+            self._stop_listening()
+        spectators = asyncio.create_task(house.hub.see_out())
+        await house.drain()
+        self._stop_listening()
+        await spectators
+        await house.hub.aclose()
+        house.training.answer_held()
+        left = until - house.clock.monotonic()
+        self.config.timeout_graceful_shutdown = max(1, round(left))
+
+    def _stop_listening(self) -> None:
+        for server in self.servers:
+            server.close()
 
 
 def bind(host: str, port: int) -> list[socket.socket]:
@@ -98,7 +118,7 @@ def uvicorn_config(app: ASGIApp | str, settings: Settings) -> uvicorn.Config:
         log_config=None,
         access_log=settings.debug,
         lifespan="on",
-        timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_graceful_shutdown=round(LEAVE_SECONDS),
         timeout_keep_alive=75,
         forwarded_allow_ips=settings.trusted_proxies or "127.0.0.1",
         proxy_headers=bool(settings.trusted_proxies),
@@ -123,33 +143,53 @@ def serve(
     with contextlib.ExitStack() as stack:
         for listener in listeners:
             stack.callback(listener.close)
-        config = uvicorn_config("", settings)
+        serve_at(settings, listeners, demo=demo, on_ready=on_ready)
 
-        async def run() -> None:
-            house = build(settings)
-            config.app = make_app(house)
-            server = Server(config, house)
-            url = url_of(settings.host, listeners[0])
 
-            async def when_up() -> None:
-                while not server.started:
-                    await house.clock.sleep(0.01)
-                _spare_the_collector()
+def serve_at(
+    settings: Settings,
+    listeners: Sequence[socket.socket],
+    *,
+    supervises: bool = True,
+    demo: bool = False,
+    on_ready: Callable[[str], None] | None = None,
+) -> None:
+    """Serve at sockets that listen already, until told to stop.
+
+    Args:
+        supervises: take trainings; see `serve` for the rest.
+
+    Raises:
+        Unavailable: the database cannot be opened.
+    """
+    config = uvicorn_config("", settings)
+
+    async def run() -> None:
+        house = build(settings)
+        config.app = make_app(house)
+        server = Server(config, house)
+        url = url_of(settings.host, listeners[0])
+
+        async def when_up() -> None:
+            while not server.started:
+                await house.clock.sleep(0.01)
+            _spare_the_collector()
+            if supervises:
                 await house.supervise(url, demo=demo)
-                if on_ready is not None:
-                    on_ready(url)
-                if house.access.nobody_yet:
-                    logger.warning(
-                        "nobody can sign in yet: grandstand users add NAME --admin makes the first "
-                        "account"
-                    )
+            if on_ready is not None:
+                on_ready(url)
+            if house.access.nobody_yet:
+                logger.warning(
+                    "nobody can sign in yet: grandstand users add NAME --admin makes the first "
+                    "account"
+                )
 
-            house.spawn(when_up())
-            await server.serve(sockets=listeners)
+        house.spawn(when_up())
+        await server.serve(sockets=list(listeners))
 
-        loop_factory = config.get_loop_factory()
-        with contextlib.suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=loop_factory) as r:
-            r.run(run())
+    loop_factory = config.get_loop_factory()
+    with contextlib.suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=loop_factory) as r:
+        r.run(run())
 
 
 def _spare_the_collector() -> None:

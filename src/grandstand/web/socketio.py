@@ -21,7 +21,7 @@ from starlette.types import Scope as AsgiScope
 import grandstand
 from grandstand.assembly import Assembly
 from grandstand.bus.base import Changed, Committed, Deleted, News
-from grandstand.errors import GrandstandError
+from grandstand.errors import BadRequest, GrandstandError
 from grandstand.live.seat import Seat
 from grandstand.model.session import ENDED, Kind, Session
 from grandstand.model.telemetry import METRICS, STATUS
@@ -29,6 +29,7 @@ from grandstand.service.access import Grant, Scope
 from grandstand.web.addresses import address_of
 from grandstand.web.auth import Authority
 from grandstand.web.engine import EngineOutbox
+from grandstand.web.errors import error_response
 from grandstand.web.keeper import Held
 from grandstand.web.training_events import TrainingEvents
 from grandstand.web.transport import Wire, wire_of
@@ -140,9 +141,40 @@ class TrainingSocket:
         if scope["type"] not in ("http", "websocket") or not _ours(scope["path"]):
             await self._app(scope, receive, send)
         elif scope["type"] == "http":
+            try:
+                self._check_poll(scope)
+            except BadRequest as error:
+                await error_response(error, self._house.clock)(scope, receive, send)
+                return
             await self._engine_app(scope, receive, send)
         else:
             await self._websocket(scope, receive, send)
+
+    def _check_poll(self, scope: AsgiScope) -> None:
+        """Refuse polling in words where the next poll may end up at another server, which knows
+        nothing of the first: a client would see connections that break for no reason.
+
+        Raises:
+            BadRequest: it cannot work here (code ``websocket_only``), or not as the servers are
+                reached (``connection_elsewhere``).
+        """
+        if self._house.bus.alone:
+            return
+        (sid,) = parse_qs(scope["query_string"].decode("latin-1")).get("sid", [""])[:1]
+        if not sid and self._house.settings._processes > 1:
+            raise BadRequest(
+                "this server has several processes, and a client that polls would meet another one "
+                "each time",
+                code="websocket_only",
+                detail='Connect by WebSocket from the beginning: transports: ["websocket"].',
+            )
+        if sid and sid not in self._server.eio.sockets:
+            raise BadRequest(
+                f"the connection {sid[:40]!r} is not at this server, or it has ended",
+                code="connection_elsewhere",
+                detail="Of several servers a client that polls must always meet the same one: make "
+                'the load balancer sticky, or connect with transports: ["websocket"].',
+            )
 
     async def _websocket(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         try:

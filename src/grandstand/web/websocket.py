@@ -16,6 +16,7 @@ import msgspec
 from fastapi import FastAPI, WebSocket, WebSocketDisconnect
 from starlette.routing import WebSocketRoute
 
+from grandstand import logs
 from grandstand.assembly import Assembly
 from grandstand.errors import BadRequest, GrandstandError
 from grandstand.live.frames import brief
@@ -101,6 +102,7 @@ async def _serve(
     # A seat in a room has its name; two sockets of it are one spectator.
     name = grant.subject if grant.seat is not None else _name(user_name)
     seat = house.hub.sit(session_id, outbox, name=name, who=grant.seat)
+    logs.bind(connection_id=seat.id)
     held = Held(grant, Scope.WATCH, session_id, seat.leave)
     spectator = _Spectator(websocket, house, authority, held, seat)
     authority.keeper.add(held)

@@ -1,17 +1,21 @@
 """``python -m grandstand.worker``: carries out the task in ``GRANDSTAND_TASK`` and ends.
 
-The server starts it with ``GRANDSTAND_URL``, ``GRANDSTAND_TOKEN`` and ``GRANDSTAND_TASK``
-(``session:ID`` or ``evaluation:ID``). Exit status: 0 it is done (or somebody else's now), 1 it
-failed and the server knows, 2 there is nothing it could do.
+Whoever starts it sets ``GRANDSTAND_URL``, ``GRANDSTAND_TOKEN`` and ``GRANDSTAND_TASK``
+(``session:ID`` or ``evaluation:ID``); on another machine than the server's also
+``GRANDSTAND_WORK_FOLDER``, from where checkpoints and model are sent. Exit status: 0 it is done (or
+somebody else's now), 1 it failed and the server knows, 2 there is nothing it could do, 3 a rank was
+lost and another attempt is to go on.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from grandstand.client.client import Client
@@ -20,6 +24,7 @@ from grandstand.clock import Clock, SystemClock
 from grandstand.errors import Conflict, Gone, GrandstandError, NotFound, Unavailable
 from grandstand.worker.controls import Controls
 from grandstand.worker.runner import SessionRun
+from grandstand.worker.uploads import Uploads
 
 log = logging.getLogger("grandstand.worker")
 
@@ -100,7 +105,19 @@ def run_session(
     )
     signal.signal(signal.SIGTERM, lambda number, frame: controls.leave())
     controls.start()
-    return SessionRun(order, session, controls, clock).run()
+    work = env.get("GRANDSTAND_WORK_FOLDER")
+    if work is None:
+        return SessionRun(order, session, controls, clock).run()
+    transport = HttpTransport(client.url or "", env.get("GRANDSTAND_TOKEN"))
+    uploads = Uploads(transport, session.session_id, clock)
+    # Of this attempt alone: what an earlier one left here may be behind what others have sent.
+    folder = Path(work) / f"{session.session_id}-{order['attempt']}"
+    elsewhere = {"folder": str(folder), "cache_folder": str(Path(work) / "cache")}
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        return SessionRun(dict(order) | elsewhere, session, controls, clock, uploads).run()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

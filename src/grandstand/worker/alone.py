@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,40 +65,43 @@ def train_alone(
 
     Raises:
         Diverged: the networks did, and nothing helped.
+        RankLost: one of several ranks is gone; nothing is saved.
         OSError: the folder cannot be written to.
     """
     from grandstand.train.policy import save_models
     from grandstand.train.stopping import EarlyStopping
-    from grandstand.train.trainer import make_trainer
+    from grandstand.train.trainer import close_trainer, make_trainer
     from grandstand.worker.checkpoints import History
     from grandstand.worker.evaluation import assess
 
     folder.mkdir(parents=True, exist_ok=True)
     trainer = make_trainer(scenario, num_episodes=num_episodes, seed=seed)
-    patience = scenario.training.patience_steps
-    plateau = Plateau(patience_steps=patience) if patience else None
-    stopping = EarlyStopping(StoppingRules(plateau=plateau))
-    history, reason, models = History(), "all episodes done", None
-    for update in trainer:
-        history.add(update)
-        rows = update.episodes
-        ending = stopping.look(update)
-        if plateau and stopping.improved:
-            models = trainer.models()
-        told = Progress(
-            trainer.episodes_done,
-            trainer.num_episodes,
-            float(rows.average_reward[-1]) if len(rows) else None,
-            update.scalars.get("steps_per_second", float("nan")),
-        )
-        if not report(told):
-            reason, models = "stopped by request", None
-            break
-        if ending is not None:
-            reason = ending.reason
-            break
-    else:
-        models = None
+    with ExitStack() as held:
+        held.callback(close_trainer, trainer)
+        patience = scenario.training.patience_steps
+        plateau = Plateau(patience_steps=patience) if patience else None
+        stopping = EarlyStopping(StoppingRules(plateau=plateau))
+        history, reason, models = History(), "all episodes done", None
+        for update in trainer:
+            history.add(update)
+            rows = update.episodes
+            ending = stopping.look(update)
+            if plateau and stopping.improved:
+                models = trainer.models()
+            told = Progress(
+                trainer.episodes_done,
+                trainer.num_episodes,
+                float(rows.average_reward[-1]) if len(rows) else None,
+                update.scalars.get("steps_per_second", float("nan")),
+            )
+            if not report(told):
+                reason, models = "stopped by request", None
+                break
+            if ending is not None:
+                reason = ending.reason
+                break
+        else:
+            models = None
     saved = save_models(models or trainer.models(), folder, scenario.name)
     told_files = [*saved.values(), folder / f"{scenario.name}_history.json"]
     history.write(told_files[-1])

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from grandstand.client.session import Session
 from grandstand.errors import NotFound
-from grandstand.model.checkpoints import FOLDER, checkpoint_name, newest_whole
-from grandstand.train.checkpoint import Checkpoint, load_checkpoint, prune, save_checkpoint
+from grandstand.model.checkpoints import FOLDER, checkpoint_name, newest_whole, prune
+from grandstand.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
 if TYPE_CHECKING:
     from grandstand.train.trainer import Update
+    from grandstand.worker.uploads import Uploads
 
 log = logging.getLogger("grandstand.worker")
 
@@ -92,6 +93,7 @@ class Checkpoints:
             episodes.
         keep: how many of the newest stay, beside the one with the best mean return.
         metadata: what each carries besides its numbers.
+        uploads: sends each to the server, where that is another machine.
     """
 
     def __init__(
@@ -102,12 +104,14 @@ class Checkpoints:
         every: int,
         keep: int,
         metadata: Mapping[str, Any],
+        uploads: Uploads | None = None,
     ) -> None:
         self.root = folder / FOLDER
         self._session = session
         self._every = every
         self._keep = keep
         self._metadata = dict(metadata)
+        self._uploads = uploads
         self._captured: tuple[threading.Event, Content] | None = None
         self._last = 0
         self._best: tuple[float, int] | None = None
@@ -165,17 +169,18 @@ class Checkpoints:
 
         Args:
             capture: gives the present content.
-            timeout: most seconds to wait for the server to have stored everything.
+            timeout: most seconds to wait for the server to have stored everything, and as many
+                again for the checkpoint to have reached it where it has to travel.
 
         Returns:
-            False when it did not; then no checkpoint is written, and one before it has to do.
+            False when it did not; then one before it has to do.
         """
         if not self._session.flush(timeout):
             return False
         content = capture()
         self._write(content)
         self._last = content.episode
-        return True
+        return self._uploads is None or self._uploads.wait(timeout)
 
     def _write(self, content: Content) -> None:
         self._captured = None
@@ -196,19 +201,33 @@ class Checkpoints:
         except OSError as error:
             # A full disk is no reason to end a training; the ones before stay whole.
             log.error("checkpoint %d could not be written: %s", content.episode, error)
-            self._session.event(
-                "checkpoint_failed", episode=content.episode, message=str(error)[:500]
-            )
+            self._failed(content.episode, str(error))
             return
-        self._session.event(
-            "checkpoint",
-            key=f"checkpoint {content.episode}",
-            episode=content.episode,
-            step=content.step,
-            folder=path.name,
-            bytes=sum(file.stat().st_size for file in path.iterdir()),
-            average_reward=self._average(content),
-        )
+        taken = {
+            "episode": content.episode,
+            "step": content.step,
+            "folder": path.name,
+            "bytes": sum(file.stat().st_size for file in path.iterdir()),
+            "average_reward": self._average(content),
+        }
+        if self._uploads is None:
+            self._taken(taken)
+        else:
+            self._uploads.offer(path, content.episode, lambda refused: self._sent(taken, refused))
+
+    def _sent(self, taken: Mapping[str, Any], refused: str | None) -> None:
+        """It has reached the server, or was refused; said by the thread that sends."""
+        if refused is None:
+            self._taken(taken)
+        else:
+            log.error("the server did not keep checkpoint %d: %s", taken["episode"], refused)
+            self._failed(taken["episode"], refused)
+
+    def _taken(self, taken: Mapping[str, Any]) -> None:
+        self._session.event("checkpoint", key=f"checkpoint {taken['episode']}", **taken)
+
+    def _failed(self, episode: int, why: str) -> None:
+        self._session.event("checkpoint_failed", episode=episode, message=why[:500])
 
     def _note_best(self, content: Content) -> None:
         average = self._average(content)

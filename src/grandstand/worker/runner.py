@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +21,18 @@ from grandstand.worker.reports import Reports
 
 if TYPE_CHECKING:
     from grandstand.train.stopping import EarlyStopping, Ending
-    from grandstand.train.trainer import Trainer, Update
+    from grandstand.train.trainer import RankLost, Trainer, Update
     from grandstand.worker.checkpoints import Checkpoints, Content, History
+    from grandstand.worker.uploads import Uploads
 
 log = logging.getLogger("grandstand.worker")
 
 STORE_SECONDS = 30.0
 KEEP_CHECKPOINTS = 10
+LOST_SECONDS = 5.0
+"""How long the server is waited for to hear that a rank was lost."""
+RANK_LOST = 3
+"""Exit status: the server starts another attempt, as after any worker's unexpected end."""
 VITALS_SECONDS = 5.0
 PROGRESS = {
     "episode": "episode",
@@ -49,12 +55,20 @@ class SessionRun:
         session: to report to; lossless.
         controls: already beating.
         clock: for pace and pauses.
+        uploads: sends checkpoints and model to a server on another machine; `order["folder"]` is
+            then a folder of this one.
     """
 
     def __init__(
-        self, order: Mapping[str, Any], session: Session, controls: Controls, clock: Clock
+        self,
+        order: Mapping[str, Any],
+        session: Session,
+        controls: Controls,
+        clock: Clock,
+        uploads: Uploads | None = None,
     ) -> None:
         self._order = order
+        self._uploads = uploads
         self._session = session
         self._controls = controls
         self._clock = clock
@@ -71,17 +85,23 @@ class SessionRun:
         self._best: dict[str, dict[str, Any]] | None = None
         self._ending: Ending | None = None
         self._rewound_to: int | None = None
+        self._held = ExitStack()
 
     def run(self) -> int:
         """Train until it is done or somebody wants otherwise; report how it ended.
 
         Returns:
-            The exit status: 0, or 1 when the training failed.
+            The exit status: 0; 1 when the training failed; 3 when one of its ranks was lost, and
+            another attempt is to go on from the last checkpoint.
         """
+        from grandstand.train.trainer import RankLost
+
         try:
             self._prepare()
             self._vitals.start()
             return self._train()
+        except RankLost as error:
+            return self._lose(error)
         except Exception as error:
             log.exception("the training failed")
             told = describe(error, facts())
@@ -91,17 +111,25 @@ class SessionRun:
             return 1
         finally:
             self._vitals.close()
+            if self._uploads is not None:
+                self._uploads.close()
+            self._held.close()
 
     def _prepare(self) -> None:
         """Build the trainer and put it where the last checkpoint left off."""
         from grandstand.train.stopping import EarlyStopping, Ending
-        from grandstand.train.trainer import make_trainer
+        from grandstand.train.trainer import close_trainer, make_trainer
         from grandstand.worker.checkpoints import Checkpoints, History
 
         order = self._order
         self._rules = stopping_rules(order, self._scenario)
         self._stopping: EarlyStopping = EarlyStopping(self._rules)
         self._folder.mkdir(parents=True, exist_ok=True)
+        begin = order.get("resume_from")
+        if self._uploads is not None:
+            source = self._uploads.fetch(self._folder)
+            begin = {**begin, "folder": str(source)} if begin and source else None
+            self._uploads.start()
         text = json.dumps(self._scenario.to_mapping(), indent=2)
         (self._folder / "scenario.json").write_text(text, encoding="utf-8")
         trainer = make_trainer(
@@ -110,6 +138,7 @@ class SessionRun:
             seed=order["seed"],
             device=order.get("device") or "auto",
         )
+        self._held.callback(close_trainer, trainer)
         self._checkpoints: Checkpoints = Checkpoints(
             self._folder,
             self._session,
@@ -122,9 +151,10 @@ class SessionRun:
                 "num_episodes": order["num_episodes"],
                 "attempt": order.get("attempt"),
             },
+            uploads=self._uploads,
         )
         self._history: History = History()
-        found = self._checkpoints.find(order.get("resume_from"))
+        found = self._checkpoints.find(begin)
         if found is not None:
             trainer.load_state_dict(found.state["trainer"])
             self._stopping.load_state_dict(found.state["stopping"])
@@ -159,6 +189,7 @@ class SessionRun:
         while True:
             if (ended := self._obey()) is not None:
                 return ended
+            before = self._trainer.episodes_done
             update = None if self._ending else next(iter(self._trainer), None)
             if update is None:
                 return self._complete()
@@ -167,6 +198,7 @@ class SessionRun:
             if self._rules.plateau is not None and self._stopping.improved:
                 self._best = self._trainer.models()
             self._report(update)
+            self._play(before)
             self._checkpoints.at_boundary(self._trainer.episodes_done, self._capture)
 
     def _capture(self) -> Content:
@@ -209,6 +241,17 @@ class SessionRun:
                     self._checkpoint(STORE_SECONDS)
                 else:
                     self._pause()
+
+    def _play(self, before: int) -> None:
+        """Show a whole episode of the policy where one is due, of a trainer that can play one."""
+        from grandstand.train.playing import due
+
+        done = self._trainer.episodes_done
+        play = getattr(self._trainer, "play", None)
+        if play is None or not due(before, done, self._order["num_episodes"]):
+            return
+        for i, decision in enumerate(play()):
+            self._session.decision(**decision.told(), key=f"played {done} step {i}")
 
     # ---- what is wanted ----------------------------------------------------------------------
 
@@ -261,6 +304,15 @@ class SessionRun:
 
     # ---- how it ends -------------------------------------------------------------------------
 
+    def _lose(self, error: RankLost) -> int:
+        """End like a worker that was killed: what is stored stays, the next attempt goes on."""
+        log.error("leaving: %s; the newest checkpoint is where it goes on", error.message)
+        self._session.event("rank_lost", message=error.message[:500])
+        self._session.flush(LOST_SECONDS)
+        self._controls.close()
+        self._session.abandon()
+        return RANK_LOST
+
     def _vanish(self) -> int:
         log.info("leaving without a word: the session is somebody else's now")
         self._controls.close()
@@ -306,6 +358,8 @@ class SessionRun:
         paths = save_models(chosen, self._folder, self._scenario.name)
         history = self._folder / f"{self._scenario.name}_history.json"
         self._history.write(history)
+        if self._uploads is not None:
+            self._uploads.send_model([*paths.values(), history, self._folder / "scenario.json"])
         return {**{stem: path.name for stem, path in paths.items()}, "history": history.name}
 
     def _last_checkpoint(self) -> str | None:

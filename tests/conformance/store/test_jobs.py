@@ -49,12 +49,11 @@ async def test_a_job_tells_of_its_session_and_its_claim(database: Database) -> N
     assert job is not None
     assert (job.session_id, job.attempt, job.priority, job.payload) == ("run-1", 3, 2, {"n": 1})
     assert (job.status, job.claimed_by, job.heartbeat_at) == (JobStatus.CLAIMED, "me", AT)
-    # The time at which a process began, to the last digit: it tells a process from its successor.
-    began = 1_700_000_000.1234567
-    await database.write(lambda c: jobs.change(c, made, pid=4242, process_started_at=began))
+    handle = "pid 4242 1700000000.1234567"
+    await database.write(lambda c: jobs.change(c, made, handle=handle))
     again = await database.read(lambda c: jobs.of_session(c, reporter.pk))
     assert again is not None
-    assert (again.id, again.pid, again.process_started_at) == (made, 4242, began)
+    assert (again.id, again.handle) == (made, handle)
 
 
 async def test_supervisors_that_ask_at_once_never_get_the_same(opening: Any) -> None:

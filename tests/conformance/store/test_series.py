@@ -337,3 +337,41 @@ async def test_levels_above_are_built_and_used(database, reporter):
     assert part["x"] == list(range(123_000, 124_001))
     assert part["last"][456] == -7.0
     await store.aclose()
+
+
+async def test_metrics_share_a_number_of_buckets(series, reporter):
+    metrics = {f"m{i}": [float(n * i) for n in range(500)] for i in range(5)}
+    columns = {"episode": list(range(500)), "extra": metrics}
+    await reporter.report([{"type": "training_metrics", "columns": columns}])
+
+    async def lengths(max_points: int, max_total: int | None) -> set[int]:
+        answer = await series.query(reporter.pk, max_points=max_points, max_total=max_total)
+        assert all(one["points"] == 500 for one in answer["series"].values())
+        return {len(one["x"]) for one in answer["series"].values()}
+
+    assert await lengths(600, None) == {500}
+    assert max(await lengths(600, 1000)) <= 200
+    assert max(await lengths(600, 1)) in range(50, 101)  # a picture of each, whatever happens
+    assert max(await lengths(20, 1)) <= 20
+
+
+async def test_metrics_read_together_are_as_those_read_alone(series, reporter):
+    # More than are read with one statement; some reported seldom, one only in a single segment.
+    rows = 3 * SEGMENT + 10
+    every = {f"m{i:02}": [float(n % 97 + i) for n in range(rows)] for i in range(34)}
+    seldom = {"seldom": [1.5 if n % 5000 == 0 else None for n in range(rows)]}
+    once = {"once": [2.5 if n == SEGMENT + 7 else None for n in range(rows)]}
+    for start in range(0, rows, 2000):
+        part = slice(start, start + 2000)
+        extra = {name: told[part] for name, told in (seldom | every | once).items()}
+        columns = {"episode": list(range(rows))[part], "extra": extra}
+        await reporter.report([{"type": "training_metrics", "columns": columns}])
+    for stretch in ({}, {"frm": SEGMENT - 5, "to": 2 * SEGMENT + 5}):
+        for max_points in (50, 2000):
+            together = await series.query(reporter.pk, max_points=max_points, **stretch)
+            assert len(together["series"]) == 36
+            for name, told in together["series"].items():
+                alone = await series.query(
+                    reporter.pk, metrics=[name], max_points=max_points, **stretch
+                )
+                assert alone["series"][name] == told, name

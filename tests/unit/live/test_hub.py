@@ -386,6 +386,23 @@ async def test_closing_says_come_back_and_takes_nobody_new(world: World) -> None
         world.hub.enter()
 
 
+async def test_spectators_are_sent_away_a_few_at_a_time(world: World) -> None:
+    sat = [world.sit() for _ in range(20)]
+
+    def away() -> int:
+        return sum(reader.code is not None for _, reader in sat)
+
+    leaving = asyncio.create_task(world.hub.see_out())
+    counts = []
+    while not leaving.done():
+        await settle()
+        counts.append(away())
+        await world.clock.advance(0.05)
+    assert [*counts, away()] == [5, 10, 15, 20]
+    with pytest.raises(Unavailable):
+        world.hub.enter()
+
+
 async def test_closing_does_not_wait_for_ever(world: World) -> None:
     world.sit()
     closing = asyncio.create_task(world.hub.aclose())

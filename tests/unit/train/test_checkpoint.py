@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from grandstand.errors import NotFound, ValidationFailed
-from grandstand.model.checkpoints import checkpoints, damage, newest_whole
-from grandstand.train.checkpoint import load_checkpoint, prune, save_checkpoint
+from grandstand.model.checkpoints import checkpoints, damage, newest_whole, prune
+from grandstand.train.checkpoint import load_checkpoint, save_checkpoint
 
 
 def save(root: Path, episode: int) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,6 +62,33 @@ def test_expectation_above_a_floor(mean: float, std: float, floor: float) -> Non
     assert expected_above(mean, std, floor) == pytest.approx(draws.mean(), abs=0.004 * std)
 
 
+def month(
+    household: Household,
+    envs: Any,
+    actions: Any,
+    t: int,
+    rewards: Any,
+    ended: Any,
+    finished: Any,
+) -> int:
+    """Every household lives a month; see `kernels.rollout_month`."""
+    done: int = kernels.rollout_month(
+        household.rules,
+        household.months,
+        envs,
+        actions,
+        0.0,
+        t,
+        rewards,
+        np.zeros_like(rewards),
+        ended,
+        finished,
+        0,
+        np.zeros(8),
+    )
+    return done
+
+
 def test_the_learning_reward_keeps_every_policys_expected_return(bologna: Scenario) -> None:
     """Sum of r2, unscaled, plus Psi at the start, equals the sum of r in expectation (item 2)."""
     for z in ([0.8, 0.4], [1.4, 0.6], [3.0, 2.0]):  # the last goes bankrupt
@@ -69,26 +97,12 @@ def test_the_learning_reward_keeps_every_policys_expected_return(bologna: Scenar
         envs = household.envs(count, 3)
         start = kernels.potential(household.rules, household.months, 0, 10_000.0)
         actions = np.tile(np.float32(z), (count, 1))
-        rewards, high = np.zeros(count, np.float32), np.zeros(count, np.float32)
+        rewards = np.zeros(count, np.float32)
         ended, sums = np.zeros(count, np.int64), np.zeros(count)
-        finished, trace = np.zeros(count * horizon, kernels.FINISHED), np.zeros(8)
+        finished = np.zeros(count * horizon, kernels.FINISHED)
         alive, plain = np.ones(count, bool), np.zeros(count)
         for t in range(horizon):
-            first = 0
-            done = kernels.rollout_month(
-                household.rules,
-                household.months,
-                envs,
-                actions,
-                0.0,
-                t,
-                rewards,
-                high,
-                ended,
-                finished,
-                first,
-                trace,
-            )
+            done = month(household, envs, actions, t, rewards, ended, finished)
             sums += np.where(alive, rewards, 0)
             plain[np.flatnonzero(ended)[alive[ended == 1]]] = finished["total"][:done][
                 alive[ended == 1]
@@ -99,3 +113,19 @@ def test_the_learning_reward_keeps_every_policys_expected_return(bologna: Scenar
         error = difference.std() / np.sqrt(count)
         assert abs(difference.mean()) < 4 * error + 0.01
         assert learned.std() < plain.std()
+
+
+def test_the_luck_of_bills_is_no_part_of_the_learning_reward(bologna: Scenario) -> None:
+    """With cash to spare, households that did the same learn the same, whatever their bills."""
+    rich = bologna.with_overrides({"environment": {"initial_cash": 100_000}})
+    household = Household(rich)
+    count = 500
+    envs = household.envs(count, 3)
+    actions = np.tile(np.array([0.8, 0.4], np.float32), (count, 1))
+    rewards = np.zeros(count, np.float32)
+    ended, finished = np.zeros(count, np.int64), np.zeros(count, kernels.FINISHED)
+    month(household, envs, actions, 0, rewards, ended, finished)
+    bills = envs["cash"].std()
+    assert bills > 50
+    worth = household.months["credit"][2] * household.rules["reward_scale"][0]
+    assert rewards.std() < 0.02 * bills * worth  # what overspending costs is left

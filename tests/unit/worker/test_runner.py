@@ -6,9 +6,11 @@ import json
 from itertools import pairwise
 from typing import Any
 
+import psutil
 import pytest
 
 from grandstand.model.checkpoints import checkpoints
+from grandstand.model.scenarios import load_scenario
 
 from .conftest import EPISODES, Desk, Office
 
@@ -30,6 +32,10 @@ def test_a_training_reports_every_episode_and_leaves_its_model(office: Office) -
     decision = next(r for r in office.rows() if "action_probabilities" in r)
     assert sum(decision["action_probabilities"].values()) == pytest.approx(1)
     assert decision["extra"]["max_months"] > 0
+    played = [r for r in office.rows() if "played" in (r.get("extra") or {})]
+    last = [r["extra"]["month"] for r in played if r["episode"] == EPISODES]
+    assert last == list(range(1, len(last) + 1))
+    assert len(last) > 0
     told = finish_of(office)
     assert told["status"] == "completed"
     assert told["final_metrics"]["episode"] == EPISODES
@@ -161,3 +167,37 @@ def test_a_pace_spreads_episodes_and_decisions_over_time(office: Office) -> None
     assert len(decisions) >= 3
     elapsed = [r["training_time_elapsed"] for r in office.rows() if "current_reward" in r]
     assert elapsed[-1] >= 1.0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_a_killed_rank_ends_the_worker_and_the_next_one_goes_on(
+    office: Office, tmp_path: Any
+) -> None:
+    scenario = load_scenario("bologna_coppia").with_overrides({"ranks": 2}).to_mapping()
+    desk = Desk(office, pace=40.0, scenario=scenario)
+    office.wait_for(lambda: len(office.events("checkpoint")) >= 1, 60)
+    (rank,) = [
+        child
+        for child in psutil.Process().children(recursive=True)
+        if "grandstand.train.follower" in child.cmdline()
+    ]
+    rank.kill()
+    assert desk.join() == 3
+    assert office.events("rank_lost")[-1]["message"] == "rank 1 of 2 ended (signal 9)"
+    assert office.posted("/finish") == []  # the server sees to the next attempt
+    assert Desk(office, scenario=scenario).join() == 0
+    other = Office(tmp_path / "sessions" / "whole")
+    try:
+        assert Desk(other, scenario=scenario).join() == 0
+    finally:
+        other.stop()
+    returns = {row["episode"]: row["current_reward"] for row in finished(office)}
+    assert returns == {row["episode"]: row["current_reward"] for row in finished(other)}
+    assert sorted(returns) == list(range(1, EPISODES + 1))
+    low = "bologna_coppia_low_agent.pt"
+    assert (office.folder / low).read_bytes() == (other.folder / low).read_bytes()
+
+
+def finished(office: Office) -> list[dict[str, Any]]:
+    return [row for row in office.rows() if "current_reward" in row]

@@ -6,7 +6,9 @@ export const SCOPES: readonly { readonly scope: Scope; readonly what: string; re
   { scope: "watch", what: "See sessions and models, and follow them live.", implies: [] },
   { scope: "report", what: "Open sessions of their own scripts and send records.", implies: [] },
   { scope: "operate", what: "Start, steer, change and delete; open rooms.", implies: ["watch"] },
-  { scope: "admin", what: "Users, everybody’s keys, the audit log. And everything else.", implies: ["watch", "report", "operate"] },
+  { scope: "supervise", what: "Run this server’s trainings on another machine.", implies: [] },
+  { scope: "metrics", what: "Read the server’s own figures, for Prometheus.", implies: [] },
+  { scope: "admin", what: "Users, everybody’s keys, the audit log. And everything else.", implies: ["watch", "report", "operate", "supervise", "metrics"] },
 ];
 
 /** Scopes that others imply already. */

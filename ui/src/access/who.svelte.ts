@@ -12,6 +12,12 @@ const ENDED: Readonly<Record<string, string>> = {
   token_revoked: "You were signed out. Sign in again to go on where you were.",
 };
 
+/** What the server wrote into the page about signing in; null where it wrote nothing. */
+function written(): AuthState | null {
+  const text = document.querySelector<HTMLMetaElement>('meta[name="grandstand-auth"]')?.content;
+  return text ? (JSON.parse(text) as AuthState) : null;
+}
+
 class Who implements Keeper {
   /** Null before the server's first answer. */
   auth = $state.raw<AuthState | null>(null);
@@ -35,7 +41,11 @@ class Who implements Keeper {
       if (held === null) this.me = null;
       else this.#go();
     });
-    if (!this.guest) void this.#learn();
+    const told = written();
+    if (told !== null) {
+      this.auth = told;
+      this.#learning = Promise.resolve(told);
+    } else if (!this.guest) void this.#learn();
     if (held !== null && !this.guest) void this.#look();
   }
 

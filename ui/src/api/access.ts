@@ -2,7 +2,7 @@
 
 import { ask, post } from "./server";
 
-export type Scope = "watch" | "report" | "operate" | "admin";
+export type Scope = "watch" | "report" | "operate" | "supervise" | "metrics" | "admin";
 
 export interface AuthState {
   readonly enabled: boolean;

@@ -1,4 +1,4 @@
-/** Files: a plain link where no token is needed, fetched with it and then saved where one is. */
+/** Files and pictures: a plain address where no token is needed, fetched with it where one is. */
 
 import { credentials } from "./credentials";
 import { send } from "./server";
@@ -12,6 +12,18 @@ function nameOf(response: Response, href: string): string {
   const told = response.headers.get("content-disposition") ?? "";
   const [, quoted, bare] = /filename="([^"]+)"|filename=([^;\s]+)/.exec(told) ?? [];
   return quoted ?? bare ?? new URL(href).pathname.split("/").at(-1) ?? "download";
+}
+
+/**
+ * What an `<img>` can show of an address of the server's: a browser sends no token for those. To be
+ * given back with `URL.revokeObjectURL` where it is another address.
+ *
+ * @throws ApiError what the server said instead.
+ */
+export async function pictureOf(href: string, signal: AbortSignal): Promise<string> {
+  if (credentials.tokenFor(pathOf(href)) === null) return href;
+  const response = await send(pathOf(href), { headers: { accept: "image/*" }, signal });
+  return URL.createObjectURL(await response.blob());
 }
 
 /**

@@ -1,7 +1,7 @@
 /** The training plane over HTTP: scenarios, queue, models, checkpoints. */
 
 import { address, ask, post, reach } from "./server";
-import type { Evaluation, Model, ModelDetail, Scenario, Session } from "./types";
+import type { Evaluation, Model, ModelDetail, Scenario, Session, Status } from "./types";
 
 const name = encodeURIComponent;
 
@@ -36,9 +36,9 @@ export async function scenarioText(of: string): Promise<string> {
   return (await reach(`api/scenarios/${name(of)}`, { headers })).text;
 }
 
-/** The scenario that YAML text says; an ApiError with its fields where it says none. */
-export function checkScenario(yaml: string): Promise<{ scenario: Scenario; yaml: string }> {
-  return post("api/scenarios/validate", { yaml });
+/** The scenario that YAML text or plain data says; an ApiError with its fields where it says none. */
+export function checkScenario(told: string | Scenario): Promise<{ scenario: Scenario; yaml: string }> {
+  return post("api/scenarios/validate", typeof told === "string" ? { yaml: told } : told);
 }
 
 export function createScenario(scenario: Scenario): Promise<Scenario> {
@@ -58,6 +58,19 @@ export interface Waiting {
   readonly position: number;
   readonly priority: number;
   readonly session: Session;
+}
+
+/** One training that a worker is at. */
+export interface AtWork {
+  readonly session_id: string;
+  readonly name: string;
+  readonly status: Status;
+  readonly current_episode: number;
+  readonly total_episodes: number | null;
+}
+
+export function getAtWork(): Promise<{ readonly active: readonly AtWork[]; readonly queue_length: number }> {
+  return ask("api/training/status");
 }
 
 interface Queue {

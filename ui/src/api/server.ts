@@ -170,7 +170,13 @@ export interface SessionQuery {
   readonly q: string;
   readonly algorithm: string;
   readonly tag: string;
+  /** "true": archived ones alone; left out: none of them. */
+  readonly archived?: string;
   readonly sort: string;
+  /** What groups are told by: scenario, algorithm, status or tag. */
+  readonly group?: string;
+  /** One group alone: `tag:NAME`, or `tag` for those without any. */
+  readonly within?: string;
   readonly limit: number;
   readonly cursor: string | null;
 }
@@ -187,12 +193,22 @@ export function getSession(id: string): Promise<Session> {
   return ask(sessionPath(id));
 }
 
+/** What people write of a session. */
+export type Words = Partial<Pick<Session, "name" | "notes" | "tags">>;
+
+/** Gives a session another name, notes or tags. */
+export function describe(id: string, words: Words): Promise<Session> {
+  return post(sessionPath(id), words, "PATCH");
+}
+
 export interface SeriesQuery {
   readonly metrics?: readonly string[];
   readonly x: Axis;
   readonly from?: number | null;
   readonly to?: number | null;
   readonly maxPoints: number;
+  /** What all metrics share, where their number is not known. */
+  readonly maxTotal?: number;
 }
 
 export function getSeries(
@@ -202,6 +218,7 @@ export function getSeries(
 ): Promise<SeriesAnswer> {
   const params = new URLSearchParams({ x: query.x, max_points: String(query.maxPoints) });
   if (query.metrics) params.set("metrics", query.metrics.join(","));
+  if (query.maxTotal !== undefined) params.set("max_total", String(query.maxTotal));
   if (query.from != null) params.set("from", String(query.from));
   if (query.to != null) params.set("to", String(query.to));
   return ask(`${sessionPath(id)}/series?${params}`, signal ? { signal } : {});

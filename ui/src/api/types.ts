@@ -32,6 +32,8 @@ export interface Session {
   readonly end_time: string | null;
   readonly last_seen_at: string | null;
   readonly created_at?: string;
+  /** The one from whose checkpoint it goes on. */
+  readonly parent_session_id?: string | null;
   readonly current_episode: number;
   readonly total_episodes: number | null;
   readonly eta_seconds: number | null;
@@ -51,6 +53,8 @@ export interface SessionList {
   readonly total: number;
   /** How many of each status the other filters leave; those with none are left out. */
   readonly counts: Readonly<Partial<Record<Status, number>>>;
+  /** Where they were asked for: null is the value of those that have none. */
+  readonly groups?: readonly { readonly value: string | null; readonly count: number }[];
   readonly next_cursor: string | null;
 }
 

@@ -81,11 +81,20 @@ export interface Drawn {
 }
 
 class Pen implements Drawn {
-  readonly x: number[] = [];
-  readonly mean: number[] = [];
-  readonly min: number[] = [];
-  readonly max: number[] = [];
-  readonly broken: number[] = [];
+  readonly x: number[];
+  readonly mean: number[];
+  readonly min: number[];
+  readonly max: number[];
+  readonly broken: number[];
+
+  /** @param start what is drawn already; copied. */
+  constructor(start?: Drawn) {
+    this.x = start?.x.slice() ?? [];
+    this.mean = start?.mean.slice() ?? [];
+    this.min = start?.min.slice() ?? [];
+    this.max = start?.max.slice() ?? [];
+    this.broken = start?.broken.slice() ?? [];
+  }
 
   put(x: number, mean: number, min: number, max: number): void {
     // A training that went back to a checkpoint runs over the same x again: the later run counts.
@@ -117,6 +126,8 @@ export class Series {
   #exactSeq = -1;
   readonly #tail: PointRing;
   #drawn: Drawn | null = null;
+  /** The store's part of it, which changes seldom. */
+  #drawnBase: Pen | null = null;
 
   constructor(tailCapacity = 2048) {
     this.#tail = new PointRing(tailCapacity);
@@ -157,7 +168,7 @@ export class Series {
     this.#base = columns;
     this.#exactSeq = Math.max(this.#exactSeq, lastSeq);
     this.#tail.dropThrough(lastSeq);
-    this.#drawn = null;
+    this.#drawn = this.#drawnBase = null;
   }
 
   /**
@@ -208,15 +219,20 @@ export class Series {
     return width > 0 ? Math.max(1, Math.ceil(span / width)) : Infinity;
   }
 
-  /** Everything as plain arrays, cached until something changes. */
-  drawn(): Drawn {
-    if (this.#drawn !== null) return this.#drawn;
+  #penned(): Pen {
     const { x, min, max, mean, broken } = this.#base;
     const pen = new Pen();
     for (let i = 0; i < x.length; i += 1) {
       pen.put(x[i] ?? NaN, mean[i] ?? NaN, min[i] ?? NaN, max[i] ?? NaN);
       if (broken[i] === 1) pen.broken.push(x[i] ?? NaN);
     }
+    return pen;
+  }
+
+  /** Everything as plain arrays, cached until something changes. */
+  drawn(): Drawn {
+    if (this.#drawn !== null) return this.#drawn;
+    const pen = new Pen((this.#drawnBase ??= this.#penned()));
     const width = this.#bucketWidth();
     let opened = Infinity;
     let count = 0;

@@ -15,6 +15,8 @@ export interface Range {
 
 /** Buckets a curve is asked for; a card is about this many pixels wide. */
 const BUCKETS = 600;
+/** All curves of a session together: with very many metrics each is drawn coarser, zoomed finer. */
+const MOST_BUCKETS = 36_000;
 /** On each side of the stretch looked at, a half of it is asked for as well, for a look beside. */
 const MARGIN = 0.5;
 /** So fine must the fine picture be: not more than this many times as wide as what is looked at. */
@@ -32,6 +34,8 @@ export class Curves {
   /** The stretch looked at, null for the whole run. */
   range: Range | null = null;
   names: readonly string[] = [];
+  /** An x that is pointed at outside of the charts, null for none. */
+  marked: number | null = null;
   #whole: Picture;
   #nextWhole: Picture | null = null;
   #fine: Picture | null = null;
@@ -44,7 +48,7 @@ export class Curves {
   constructor(sessionId: string, changed: (problem: ApiError | null) => void) {
     this.#sessionId = sessionId;
     this.#changed = changed;
-    this.#whole = this.#picture(this.axis, null, null, BUCKETS);
+    this.#whole = this.#picture(this.axis, null, null);
   }
 
   get loaded(): boolean {
@@ -80,7 +84,7 @@ export class Curves {
   /** Asks for everything anew, as after a change of axis or a stretch that cannot be replayed. */
   async load(axis: Axis = this.axis): Promise<void> {
     this.#nextWhole?.close();
-    const fresh = this.#picture(axis, null, null, BUCKETS);
+    const fresh = this.#picture(axis, null, null);
     this.#nextWhole = fresh;
     try {
       await fresh.load();
@@ -113,6 +117,11 @@ export class Curves {
     if (!range?.live || !(newest > range.to)) return;
     const on = newest - range.to;
     this.range = { from: range.from + on, to: newest, live: true };
+  }
+
+  /** Hears how far the session had come when the live connection was made. */
+  tell(lastSeq: number): void {
+    for (const picture of this.#pictures()) picture.tell(lastSeq);
   }
 
   /** Asks the store, within a second, for the newest stretch as it really was. */
@@ -165,6 +174,12 @@ export class Curves {
     this.#changed(null);
   }
 
+  /** Shows in all charts where an x is, as while somebody points at an event; null for none. */
+  mark(x: number | null): void {
+    this.marked = x;
+    this.#changed(null);
+  }
+
   close(): void {
     this.#closed = true;
     clearTimeout(this.#restTimer);
@@ -205,7 +220,7 @@ export class Curves {
     const room = (range.to - range.from) * MARGIN;
     const from = range.from - room <= extent[0] ? null : range.from - room;
     const to = range.to + room >= extent[1] ? null : range.to + room;
-    const fresh = this.#picture(this.axis, from, to, BUCKETS * (1 + 2 * MARGIN));
+    const fresh = this.#picture(this.axis, from, to, 1 + 2 * MARGIN);
     this.#nextFine = fresh;
     try {
       await fresh.load();
@@ -223,10 +238,12 @@ export class Curves {
     this.#changed(null);
   }
 
-  #picture(axis: Axis, from: number | null, to: number | null, buckets: number): Picture {
-    const whole = from === null && to === null && buckets === BUCKETS;
+  #picture(axis: Axis, from: number | null, to: number | null, widths?: number): Picture {
+    const whole = widths === undefined;
+    const buckets = Math.round(BUCKETS * (widths ?? 1));
+    const total = Math.round(MOST_BUCKETS * (widths ?? 1));
     return new Picture(
-      { sessionId: this.#sessionId, axis, from, to, buckets },
+      { sessionId: this.#sessionId, axis, from, to, buckets, total },
       {
         changed: () => {
           if (this.range?.live) this.#follow(this.extent?.[1] ?? NaN);

@@ -35,7 +35,25 @@ const FACTS: Readonly<Record<string, { label: string; euro?: boolean }>> = {
   reward: { label: "Reward" },
 };
 /** Said elsewhere on the card. */
-const SPOKEN = new Set(["month", "max_months", "income"]);
+const SPOKEN = new Set(["month", "max_months", "income", "played"]);
+/** More facts than this crowd a card. */
+const FACTS_SHOWN = 8;
+
+/** What a fact is called. */
+export function labelOf(name: string): string {
+  return FACTS[name]?.label ?? leaf(name).replaceAll("_", " ").replace(/^./, (c) => c.toUpperCase());
+}
+
+/** Whether a fact is money. */
+export const isEuro = (name: string): boolean => FACTS[name]?.euro ?? false;
+
+/** The actions that probabilities were told of, each with its hue, in the order they are drawn. */
+export function colours(decisions: readonly Decision[]): ReadonlyMap<string, number> {
+  const names = new Set(decisions.flatMap((one) => Object.keys(one.action_probabilities ?? {})));
+  const all = [...names].map((name, i) => [name, HUES[name] ?? (i % 8) + 1] as const);
+  const household = all.every(([name]) => ORDER.includes(name));
+  return new Map(household ? all.sort(([a], [b]) => ORDER.indexOf(a) - ORDER.indexOf(b)) : all);
+}
 
 /** The month's income in euros: as told, or as the scenario defines it (income grows monthly). */
 function incomeOf(decision: Decision, scenario: Scenario | null): number {
@@ -79,18 +97,19 @@ export function choices(decision: Decision, scenario: Scenario | null = null): C
 }
 
 /** Everything else the decision tells, in words. */
-export function facts(decision: Decision): Fact[] {
+export function facts(decision: Decision, most = FACTS_SHOWN): Fact[] {
   const found: Fact[] = [];
   for (const [name, value] of Object.entries(decision.extra ?? {})) {
     if (SPOKEN.has(name)) continue;
-    const known = FACTS[name];
-    const label = known?.label ?? leaf(name).replaceAll("_", " ").replace(/^./, (c) => c.toUpperCase());
+    const label = labelOf(name);
     if (typeof value === "number") {
-      found.push({ label, value: known?.euro ? `€\u00a0${whole(value)}` : plain(value) });
+      found.push({ label, value: isEuro(name) ? `€\u00a0${whole(value)}` : plain(value) });
+    } else if (typeof value === "boolean") {
+      found.push({ label, value: value ? "yes" : "no" });
     } else if (typeof value === "string" && value.length <= 40) {
       found.push({ label, value });
     }
-    if (found.length === 8) break;
+    if (found.length === most) break;
   }
   const value = Array.isArray(decision.state_values)
     ? numberFrom(decision.state_values[0])

@@ -22,19 +22,30 @@ import {
   type Link,
 } from "../live";
 import { Curves, type Range } from "./curves";
+import { flagFrom, type Flag } from "./flags";
 import { eventFrom, type Happening } from "./happenings";
+import { View } from "./view.svelte";
 import { Media } from "./media.svelte";
 
 const KEEP_DECISIONS = 500;
 const KEEP_HAPPENINGS = 200;
+const KEEP_FLAGS = 1000;
 /** How many records back the page looks for decisions and for events when it opens. */
-const DECISION_SPAN = 2000;
+export const DECISION_SPAN = 2000;
 const EVENT_SPAN = 100_000;
 const ASK_AGAIN_MS = 10_000;
+/** What streams in is shown at once after a pause, and this often while it goes on: figures that
+ * change faster cannot be read, and the frames between belong to hands. */
+const SHOW_EVERY_MS = 100;
 /** How long the page says that it has caught up. */
 const SAY_BACK_MS = 5_000;
 /** Codes after which the session is not there any more. */
 const GONE = new Set([4404, 4410]);
+
+/** Whether a decision is of a whole episode played to be looked at, and not of the training. */
+function shown(decision: Readonly<Record<string, unknown>> | Decision): boolean {
+  return (decision.extra as Decision["extra"])?.played !== undefined;
+}
 
 export class SessionFeed {
   readonly id: string;
@@ -62,6 +73,11 @@ export class SessionFeed {
   version = $state(0);
   decisions = $state.raw<readonly Decision[]>([]);
   happenings = $state.raw<readonly Happening[]>([]);
+  /** What of it is marked on the charts. */
+  flags = $state.raw<readonly Flag[]>([]);
+  marked = $state<number | null>(null);
+  /** Grows whenever a graph was told of. */
+  graphs = $state(0);
   /** Names of those who watch, as far as they have one; null before anybody came or went. */
   spectators = $state.raw<readonly string[] | null>(null);
   watching = $state<number | null>(null);
@@ -72,14 +88,18 @@ export class SessionFeed {
 
   readonly curves: Curves;
   readonly media: Media;
+  readonly view = new View();
   #socket: LiveSocket | null = null;
   #nextLatest: Metrics | null = null;
   #nextDecisions: Decision[] = [];
   #nextHappenings: Happening[] = [];
+  #nextGraphs = 0;
   #askTimer: ReturnType<typeof setTimeout> | undefined;
   #everyTimer: ReturnType<typeof setInterval> | undefined;
   #backTimer: ReturnType<typeof setTimeout> | undefined;
   #onFrame: ((message: ArrayBuffer) => void) | null = null;
+  #shownAt = -Infinity;
+  #showTimer: ReturnType<typeof setTimeout> | undefined;
   #heard = 0;
   #closed = false;
   readonly #forgetToken: () => void;
@@ -92,11 +112,14 @@ export class SessionFeed {
       this.curvesProblem = problem?.status === 0 && this.curves.loaded ? null : problem;
       onNextFrame(this.#draw);
     });
+    this.curves.axis = this.view.axis;
     this.#forgetToken = credentials.onChange(() => this.#socket?.authorize());
     void this.#start(userName);
   }
 
   async #start(userName: string): Promise<void> {
+    // Both at once: most addresses are of sessions that are there.
+    const drawn = this.curves.load();
     await this.refresh();
     if (this.#closed) return;
     const session = this.session;
@@ -119,7 +142,8 @@ export class SessionFeed {
       onBinary: (data) => this.#onFrame?.(data),
     });
     this.#everyTimer = setInterval(() => void this.refresh(), ASK_AGAIN_MS);
-    void this.curves.load();
+    // The store has enough to do with the curves, and they are what one came for.
+    await drawn;
     void this.#past(session);
   }
 
@@ -135,16 +159,19 @@ export class SessionFeed {
   /** What happened before this page was opened. */
   async #past(session: Session): Promise<void> {
     try {
-      const decisions = await getDecisions(this.id, session.last_seq, DECISION_SPAN);
+      const read = await getDecisions(this.id, session.last_seq, DECISION_SPAN);
+      const decisions = read.filter((one) => !shown(one));
       const through = decisions.at(-1)?.seq ?? -1;
       const heard = this.decisions.filter((one) => (one.seq ?? 0) > through);
       this.decisions = [...decisions, ...heard].slice(-KEEP_DECISIONS);
       const events = await getEvents(this.id, session.last_seq, EVENT_SPAN);
       const here = new Set(this.happenings.map((h) => h.key));
-      const before = events
-        .map(({ seq, timestamp, ...data }) =>
-          eventFrom({ type: "training_status", session_id: this.id, seq, timestamp, data }),
-        )
+      const told = events.map(
+        ({ seq, timestamp, ...data }): Envelope => ({ type: "training_status", session_id: this.id, seq, timestamp, data }),
+      );
+      this.#flag(told.map((message) => flagFrom(message, null)));
+      const before = told
+        .map(eventFrom)
         .filter((h) => h !== null && !here.has(h.key)) as Happening[];
       this.happenings = [...this.happenings, ...before]
         .sort((a, b) => Date.parse(b.at) - Date.parse(a.at))
@@ -196,7 +223,12 @@ export class SessionFeed {
         break;
       case "bot_decision":
         this.#heard = Date.now();
+        if (shown(data)) break;
         this.#nextDecisions.push({ ...data, seq: message.seq } as Decision);
+        break;
+      case "graph_update":
+        this.#heard = Date.now();
+        this.#nextGraphs += 1;
         break;
       case "training_status": {
         if (message.seq !== null && this.media.take(message.seq, message.timestamp, data)) {
@@ -205,12 +237,21 @@ export class SessionFeed {
         }
         const happening = eventFrom(message);
         if (happening !== null) this.#nextHappenings.push(happening);
+        this.#flag([flagFrom(message, this.#nextLatest ?? this.latest)]);
         if (data.event !== "presence") this.#refreshSoon();
         else this.#present(data);
         break;
       }
     }
-    onNextFrame(this.#draw);
+    const wait = this.#shownAt + SHOW_EVERY_MS - performance.now();
+    if (wait <= 0) onNextFrame(this.#draw);
+    else this.#showTimer ??= setTimeout(() => onNextFrame(this.#draw), wait);
+  }
+
+  #flag(flags: readonly (Flag | null)[]): void {
+    const here = new Set(this.flags.map((flag) => flag.key));
+    const fresh = flags.filter((flag) => flag !== null && !here.has(flag.key)) as Flag[];
+    if (fresh.length > 0) this.flags = [...this.flags, ...fresh].slice(-KEEP_FLAGS);
   }
 
   #present(data: Readonly<Record<string, unknown>>): void {
@@ -226,6 +267,7 @@ export class SessionFeed {
       this.latest = data.latest as Metrics;
     }
     if (this.#onFrame !== null) this.#askForFrames();
+    if (typeof data.last_seq === "number") this.curves.tell(data.last_seq);
     // It may have been the server that was away when the page was opened.
     if (!this.curves.loaded && this.curvesProblem !== null) void this.curves.load();
   }
@@ -246,6 +288,9 @@ export class SessionFeed {
   }
 
   #take(): void {
+    this.#shownAt = performance.now();
+    clearTimeout(this.#showTimer);
+    this.#showTimer = undefined;
     if (this.#nextLatest !== null) {
       const before = this.latest;
       const now = this.#nextLatest;
@@ -264,10 +309,12 @@ export class SessionFeed {
       const fresh = this.#nextHappenings.splice(0).reverse();
       this.happenings = [...fresh, ...this.happenings].slice(0, KEEP_HAPPENINGS);
     }
+    if (this.#nextGraphs > this.graphs) this.graphs = this.#nextGraphs;
     if (this.#heard > this.heardAt) this.heardAt = this.#heard;
     this.loaded = this.curves.loaded;
     this.axis = this.curves.axis;
     this.range = this.curves.range;
+    this.marked = this.curves.marked;
     this.overview = this.curves.overview;
     this.shown = this.curves.shown;
     this.refining = this.curves.refining;
@@ -310,9 +357,11 @@ export class SessionFeed {
     clearTimeout(this.#askTimer);
     clearInterval(this.#everyTimer);
     clearTimeout(this.#backTimer);
+    clearTimeout(this.#showTimer);
     forgetFrame(this.#draw);
     this.#socket?.close();
     this.curves.close();
+    this.view.close();
     this.media.close();
   }
 }

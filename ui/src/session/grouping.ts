@@ -5,6 +5,8 @@ import { about, leaf, level, NOT_CURVES, prefix, title, twin, words, type Unit }
 export interface Line {
   readonly name: string;
   readonly label: string;
+  /** What its legend says on hover. */
+  readonly title: string;
   readonly unit: Unit;
   readonly hue: number;
   readonly exact: boolean;
@@ -104,6 +106,7 @@ function lines(names: readonly string[], all: ReadonlySet<string>, right?: RegEx
     if (name === "avg_duration" && all.has("episode_length")) backdrop = "episode_length";
     return {
       name,
+      title: name,
       label: (oneLeaf && level(prefix(name))) || (within ? words(leaf(name)) : known.label),
       unit: known.unit,
       exact: known.exact,

@@ -2,6 +2,8 @@
 
 import type uPlot from "uplot";
 import { faded, token } from "../look/hues";
+import type { Axis } from "../api/types";
+import type { Flag } from "./flags";
 import type { Line } from "./grouping";
 
 /** A bucket whose extreme lies far outside what the rest of its curve does. */
@@ -60,6 +62,42 @@ export function markBroken(u: uPlot, at: readonly number[]): void {
     const px = u.valToPos(x, "x", true);
     if (px < bbox.left || px > bbox.left + bbox.width) continue;
     ctx.fillRect(px - 1, bbox.top + bbox.height - 6, 2, 6);
+  }
+  ctx.restore();
+}
+
+const FLAG_PX = 6;
+/** So near the pointer must be for a flag to be told. */
+export const NEAR_PX = 6;
+
+/**
+ * Flags: small marks hanging from the upper edge, where checkpoints and the like were.
+ *
+ * @param marked an x that somebody points at elsewhere, drawn as a line; null for none.
+ */
+export function markFlags(u: uPlot, flags: readonly Flag[], axis: Axis, marked: number | null): void {
+  const { ctx, bbox } = u;
+  const size = FLAG_PX * devicePixelRatio;
+  const place = (x: number): number => Math.round(u.valToPos(x, "x", true)) + 0.5;
+  const seen = (px: number): boolean => px >= bbox.left && px <= bbox.left + bbox.width;
+  ctx.save();
+  for (const { at, grave } of flags) {
+    const px = place(at[axis]);
+    if (!seen(px)) continue;
+    ctx.fillStyle = token(grave ? "bad" : "ink-3");
+    ctx.beginPath();
+    ctx.moveTo(px - size * 0.6, bbox.top);
+    ctx.lineTo(px + size * 0.6, bbox.top);
+    ctx.lineTo(px, bbox.top + size);
+    ctx.fill();
+  }
+  if (marked !== null && seen(place(marked))) {
+    ctx.strokeStyle = token("accent");
+    ctx.lineWidth = devicePixelRatio;
+    ctx.beginPath();
+    ctx.moveTo(place(marked), bbox.top);
+    ctx.lineTo(place(marked), bbox.top + bbox.height);
+    ctx.stroke();
   }
   ctx.restore();
 }

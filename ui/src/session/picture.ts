@@ -9,6 +9,8 @@ import { SeriesSet } from "../live";
 import { NOT_CURVES } from "./catalogue";
 import { numbersOf } from "./figures";
 
+/** Buckets the store gives each curve in any case, however many share a number of them. */
+const FEWEST_BUCKETS = 100;
 /** Past this many buckets, spliced stretches are asked for again as one coarser picture. */
 const TOO_MANY = 2.5;
 const REPAIR_AFTER_MS = 1000;
@@ -42,6 +44,8 @@ export interface PictureOf {
   readonly to: number | null;
   /** Buckets a curve is asked for. */
   readonly buckets: number;
+  /** What all curves share: with very many metrics each is drawn coarser. */
+  readonly total: number;
 }
 
 export interface PictureTells {
@@ -63,13 +67,18 @@ export class Picture {
   heardX = -Infinity;
   readonly #tells: PictureTells;
   #lastSeq = 0;
+  /** There are records up to here, whether or not they came in live. */
+  #told = 0;
   #repairTimer: ReturnType<typeof setTimeout> | undefined;
+  /** Buckets of each curve, as many as there turned out to be. */
+  #share: number;
   readonly #leaving = new AbortController();
   #pending: { seq: number; metrics: Metrics }[] = [];
   #missed = false;
 
   constructor(of: PictureOf, tells: PictureTells) {
     this.of = of;
+    this.#share = of.buckets;
     this.#tells = tells;
   }
 
@@ -88,20 +97,28 @@ export class Picture {
    * @throws ApiError, or an AbortError once it is closed.
    */
   async load(): Promise<void> {
-    const { sessionId, axis, from, to, buckets } = this.of;
+    const { sessionId, axis, from, to, buckets, total } = this.of;
     const answer = await getSeries(
       sessionId,
-      { x: axis, from, to, maxPoints: buckets },
+      { x: axis, from, to, maxPoints: buckets, maxTotal: total },
       this.#leaving.signal,
     );
     this.#leaving.signal.throwIfAborted();
     this.set.take(answer.series, answer.last_seq);
     this.#lastSeq = answer.last_seq;
+    const part = Math.floor(total / Math.max(1, answer.metrics.length));
+    this.#share = Math.min(buckets, Math.max(FEWEST_BUCKETS, part));
     this.loaded = true;
     this.#tells.names(answer.metrics);
     // What arrived while the answer was on its way.
     for (const { seq, metrics } of this.#pending.splice(0)) this.append(seq, metrics);
-    if (this.#missed) this.repairSoon();
+    if (this.#missed || this.#lastSeq < this.#told) this.repairSoon();
+  }
+
+  /** Hears how far the session had come when the live connection was made. */
+  tell(lastSeq: number): void {
+    this.#told = Math.max(this.#told, lastSeq);
+    if (this.loaded && this.#lastSeq < lastSeq) this.repairSoon();
   }
 
   /** Takes one live metrics record. */
@@ -149,8 +166,8 @@ export class Picture {
   }
 
   async #repair(): Promise<void> {
-    const { sessionId, axis, buckets } = this.of;
-    if (this.set.buckets > TOO_MANY * buckets) return this.#tells.outgrown();
+    const { sessionId, axis } = this.of;
+    if (this.set.buckets > TOO_MANY * this.#share) return this.#tells.outgrown();
     try {
       for (const [end, metrics] of this.set.rhythms(MOST_RHYTHMS)) {
         const first = this.set.get(metrics[0] ?? "");
@@ -162,7 +179,7 @@ export class Picture {
             x: axis,
             from: Number.isFinite(from) ? from : null,
             // One more for the point that is already here.
-            maxPoints: Math.min(buckets, 1 + first.bucketsIn(Math.max(0, this.heardX - from))),
+            maxPoints: Math.min(this.#share, 1 + first.bucketsIn(Math.max(0, this.heardX - from))),
           },
           this.#leaving.signal,
         );

@@ -20,6 +20,9 @@ export function smoothed(
   let mean = 0;
   let weight = 0;
   let before = x[0] ?? 0;
+  // Buckets lie at even distances, mostly: the power is reckoned once for all of them.
+  let apart = NaN;
+  let keep = 0;
   for (let i = 0; i < y.length; i += 1) {
     const value = y[i] ?? NaN;
     const here = x[i] ?? before;
@@ -30,7 +33,10 @@ export function smoothed(
     const distance = Math.max(0, here - before) * (STEPS_A_WIDTH / width);
     before = here;
     // Points closer than a step share it, so dense data does not escape the average.
-    const keep = amount ** Math.max(distance, 1e-6);
+    if (distance !== apart) {
+      apart = distance;
+      keep = amount ** Math.max(distance, 1e-6);
+    }
     mean = keep * mean + (1 - keep) * value;
     weight = keep * weight + (1 - keep);
     out[i] = weight > 0 ? mean / weight : value;

@@ -1,12 +1,30 @@
-/** Where axis marks lie and what they say. */
+/** How far an axis reaches, where its marks lie and what they say. */
 
 import { short } from "../words/numbers";
 
 const DAY_S = 86_400;
 
+/** Of its size, what a number may be off from summing up: a mean of alike values is not quite alike. */
+const NOISE = 1e-9;
+
+/** An axis' limits with some room around values from `low` to `high`. */
+export function padded(low: number, high: number, zero: boolean): [number, number] {
+  if (!(low <= high)) return [0, 1];
+  if (high - low <= NOISE * Math.max(Math.abs(low), Math.abs(high))) {
+    const room = Math.abs(low) * 0.1 || 1;
+    return [low >= 0 ? Math.max(0, low - room) : low - room, high + room];
+  }
+  const room = (high - low) * 0.06;
+  // A curve that starts near zero reads better standing on it.
+  const floor = zero && low >= 0 && low < (high - low) * 0.35 ? 0 : low - room;
+  return [floor, high + room];
+}
+
 /** Marks of a linear axis, with just the digits that tell them apart. */
 export function linearTicks(splits: readonly number[]): string[] {
-  const step = Math.abs((splits[1] ?? 0) - (splits[0] ?? 0));
+  // One mark alone is told apart from whatever could stand beside it.
+  const [first = 0, second] = splits;
+  const step = second === undefined ? lastDigit(first) : Math.abs(second - first);
   const largest = Math.max(...splits.map(Math.abs));
   if (!(step > 0)) return splits.map(short);
   const unit = largest >= 1e9 ? 1e9 : largest >= 1e6 ? 1e6 : largest >= 1e3 ? 1e3 : 1;
@@ -24,6 +42,12 @@ export function linearTicks(splits: readonly number[]): string[] {
     const trimmed = text.includes(".") ? text.replace(/\.?0+$/, "") : text;
     return `${value < 0 ? "−" : ""}${trimmed}${letter}`;
   });
+}
+
+/** What the last digit of a number stands for, of four after the point at most. */
+function lastDigit(value: number): number {
+  const digits = [0, 1, 2, 3].find((n) => Math.abs(value * 10 ** n - Math.round(value * 10 ** n)) < 1e-6);
+  return 10 ** -(digits ?? 4);
 }
 
 /** Times of day of epoch seconds; dates where the axis covers more than a day. */

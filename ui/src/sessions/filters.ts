@@ -2,7 +2,7 @@
 
 import type { Status } from "../api/types";
 
-export type Which = "all" | "live" | "ended" | "failed" | "lost";
+export type Which = "all" | "live" | "ended" | "failed" | "lost" | "archived";
 
 export interface Filters {
   /** Part of a name, id, scenario, algorithm, tag or note. */
@@ -11,6 +11,16 @@ export interface Filters {
   readonly algorithm: string;
   readonly tag: string;
   readonly sort: string;
+  /** What the list is in groups by; empty where it is in none. */
+  readonly group: Group | "";
+}
+
+export type Group = "scenario" | "algorithm" | "status" | "tag";
+export const GROUPS: readonly Group[] = ["scenario", "algorithm", "status", "tag"];
+
+/** What a group is called; null is that of the sessions that have no such thing. */
+export function nameOf(by: Group, value: string | null): string {
+  return value || (by === "tag" ? "untagged" : `no ${by}`);
 }
 
 export const STATUSES: Readonly<Record<Which, readonly Status[]>> = {
@@ -19,7 +29,25 @@ export const STATUSES: Readonly<Record<Which, readonly Status[]>> = {
   ended: ["stopped", "completed", "failed"],
   failed: ["failed"],
   lost: ["lost"],
+  archived: [],
 };
+
+/** These filters as the server is asked. */
+export function asked(filters: Filters): {
+  readonly status: string;
+  readonly q: string;
+  readonly algorithm: string;
+  readonly tag: string;
+  readonly sort: string;
+  readonly archived: string;
+} {
+  const { q, which, algorithm, tag, sort } = filters;
+  return {
+    status: STATUSES[which].join(",") || "all",
+    q, algorithm, tag, sort,
+    archived: String(which === "archived"),
+  };
+}
 
 /** Orders the list can have; the first is the usual one. */
 export const SORTS = [
@@ -36,6 +64,7 @@ export const EVERYTHING: Filters = {
   algorithm: "",
   tag: "",
   sort: SORTS[0].value,
+  group: "",
 };
 
 /** Reads an address; what makes no sense there is left out. */
@@ -43,12 +72,14 @@ export function filtersFrom(search: string): Filters {
   const told = new URLSearchParams(search);
   const which = told.get("status") ?? "";
   const sort = told.get("sort") ?? "";
+  const group = told.get("group") as Group;
   return {
     q: (told.get("q") ?? "").slice(0, 200),
     which: Object.hasOwn(STATUSES, which) ? (which as Which) : "all",
     algorithm: told.get("algorithm") ?? "",
     tag: told.get("tag") ?? "",
     sort: SORTS.some((one) => one.value === sort) ? sort : EVERYTHING.sort,
+    group: GROUPS.includes(group) ? group : "",
   };
 }
 
@@ -60,6 +91,7 @@ export function searchOf(filters: Filters): string {
   if (filters.algorithm) told.set("algorithm", filters.algorithm);
   if (filters.tag) told.set("tag", filters.tag);
   if (filters.sort !== EVERYTHING.sort) told.set("sort", filters.sort);
+  if (filters.group) told.set("group", filters.group);
   const text = told.toString();
   return text && `?${text}`;
 }
@@ -75,6 +107,7 @@ const KINDS: Readonly<Record<Which, string>> = {
   ended: "ended session",
   failed: "failed session",
   lost: "lost session",
+  archived: "archived session",
 };
 
 /** The filters in words, as in "no … ": `ended session with “pong” in it, of algorithm DQN`. */

@@ -3,37 +3,20 @@
  *
  * A page begins where the one before it ends, by the server's cursor. When sessions come or go,
  * that place moves; the next page then begins there, and is asked for again when it is in sight.
+ *
+ * In groups each group is such a list of its own, one below the other: the second is begun when the
+ * first has been read to its end or is folded.
  */
 
-import { ApiError, getSeries, listSessions } from "../api/server";
+import { ApiError, listSessions } from "../api/server";
 import type { Session, Status } from "../api/types";
-import { columnsFrom } from "../live";
-import { ended } from "../session/status";
-import { EVERYTHING, searchOf, STATUSES, type Filters } from "./filters";
+import { asked, countOf, EVERYTHING, searchOf, type Filters } from "./filters";
+import { Sparks } from "./sparks.svelte";
 
 const EVERY_MS = 2000;
+/** How soon a page that comes into sight is looked at again: it may be old. */
+const SOON_MS = 50;
 const PAGE = 50;
-const SPARK_POINTS = 60;
-const SPARK_EVERY_MS = 4000;
-/** Small requests under way at once; the rest wait their turn. */
-const AT_ONCE = 3;
-
-/** The metric a row's curve shows. */
-export function telling(session: Session): string | null {
-  const latest = session.latest ?? {};
-  const extra = (latest.extra ?? {}) as Readonly<Record<string, unknown>>;
-  for (const name of ["average_reward", "current_reward", "win_rate", "loss_value"]) {
-    if (latest[name] !== undefined && latest[name] !== null) return name;
-  }
-  const other = Object.entries(extra).find(([, value]) => typeof value === "number");
-  return other?.[0] ?? null;
-}
-
-interface Spark {
-  readonly values: readonly number[];
-  readonly seq: number;
-  readonly at: number;
-}
 
 export interface ListPage {
   readonly key: number;
@@ -44,27 +27,51 @@ export interface ListPage {
   readonly next: string | null;
 }
 
+export interface Section {
+  /** As the server is asked for it alone; empty where the list is in no groups. */
+  readonly key: string;
+  /** Null: the group of those that have no such thing. */
+  readonly value: string | null;
+  /** Sessions in it. */
+  readonly count: number;
+  /** What is loaded of it. */
+  readonly pages: readonly ListPage[];
+}
+
+/** Whether all of it is loaded. */
+export function whole(section: Section): boolean {
+  return section.pages.at(-1)?.next === null;
+}
+
 function without(page: ListPage, ids: ReadonlySet<string>): ListPage {
   const kept = page.sessions.filter((s) => !ids.has(s.session_id));
   return kept.length === page.sessions.length ? page : { ...page, sessions: kept };
 }
 
+function idsOf(page: ListPage): ReadonlySet<string> {
+  return new Set(page.sessions.map((one) => one.session_id));
+}
+
 export class SessionList {
   /** Null before the first answer. */
-  pages = $state.raw<readonly ListPage[] | null>(null);
+  sections = $state.raw<readonly Section[] | null>(null);
+  /** Keys of the groups that show their name alone. */
+  folded = $state.raw<ReadonlySet<string>>(new Set());
   total = $state(0);
   counts = $state.raw<Readonly<Partial<Record<Status, number>>>>({});
   problem = $state.raw<ApiError | null>(null);
+  /** What the sections that are shown are groups by. */
+  grouped = $state<Filters["group"]>("");
   /** Whether what is shown is still that of the filters before. */
   turning = $state(false);
   loadingMore = $state(false);
-  sparks = $state.raw<ReadonlyMap<string, Spark>>(new Map());
+  readonly sparks = new Sparks();
   #filters: Filters = EVERYTHING;
   #key = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #asking: AbortController | null = null;
-  #near = new Set<number>();
-  #busy = new Set<string>();
+  #near: ReadonlySet<number> = new Set();
+  #sight: readonly Session[] = [];
   #open = false;
   readonly #visible = (): void => {
     if (!document.hidden) void this.look();
@@ -82,15 +89,43 @@ export class SessionList {
     this.#open = false;
     clearTimeout(this.#timer);
     this.#asking?.abort();
+    this.sparks.want([]);
     document.removeEventListener("visibilitychange", this.#visible);
   }
 
-  get more(): boolean {
-    return (this.pages?.at(-1)?.next ?? null) !== null;
+  /** Ids of what is loaded, in order. */
+  get ids(): readonly string[] {
+    return this.#pages().flatMap((page) => page.sessions.map((one) => one.session_id));
   }
 
+  /** What would be loaded next; null where everything is. */
+  get unfinished(): Section | null {
+    return this.sections?.find((one) => !this.folded.has(one.key) && !whole(one)) ?? null;
+  }
+
+  /** Rows that are loaded. */
   get shown(): number {
-    return this.pages?.reduce((sum, page) => sum + page.sessions.length, 0) ?? 0;
+    return this.#pages().reduce((sum, page) => sum + page.sessions.length, 0);
+  }
+
+  /** Rows there would be if everything were loaded, names of groups among them. */
+  get rows(): number {
+    if (this.grouped === "") return this.total;
+    return (this.sections ?? []).reduce((sum, { key, count }) => sum + 1 + (this.folded.has(key) ? 0 : count), 0);
+  }
+
+  #pages(): readonly ListPage[] {
+    return (this.sections ?? []).flatMap((one) => (this.folded.has(one.key) ? [] : one.pages));
+  }
+
+  /** Folds groups, or opens them. */
+  fold(keys: readonly string[], shut: boolean): void {
+    const folded = new Set(this.folded);
+    for (const key of keys) {
+      if (shut) folded.add(key);
+      else folded.delete(key);
+    }
+    this.folded = folded;
   }
 
   /** Looks for other sessions from now on. */
@@ -101,14 +136,15 @@ export class SessionList {
     if (this.#open) void this.look();
   }
 
-  /** Hears from a page whether it is in sight or nearly so. */
-  seen(key: number, near: boolean): void {
-    if (!near) this.#near.delete(key);
-    else if (!this.#near.has(key)) {
-      this.#near.add(key);
-      // The first page to be near was loaded a moment ago; one scrolled back to may be old.
-      if (this.#near.size > 1) this.#lookIn(50);
-    }
+  /** Hears what is in sight or nearly so: only that is kept current. */
+  see(pages: ReadonlySet<number>, sessions: readonly Session[]): void {
+    // The first page to be near was loaded a moment ago; one scrolled back to may be old.
+    const back = this.#near.size > 0 && [...pages].some((key) => !this.#near.has(key));
+    this.#near = pages;
+    this.#sight = sessions;
+    if (!this.#open) return;
+    this.sparks.want(sessions);
+    if (back) this.#lookIn(SOON_MS);
   }
 
   #lookIn(ms: number): void {
@@ -123,19 +159,17 @@ export class SessionList {
     const mine = new AbortController();
     this.#asking = mine;
     try {
-      if (this.pages === null || this.turning) {
-        const first = await this.#ask(null, mine.signal);
-        this.#near = new Set([first.key]);
-        this.pages = [first];
-        this.turning = false;
-      } else {
-        const near = this.pages.filter((page) => this.#near.has(page.key));
-        for (const { key } of near.length > 0 ? near : this.pages.slice(0, 1)) {
+      if (this.sections === null || this.turning) await this.#begin(mine.signal);
+      else {
+        const pages = this.#pages();
+        const near = pages.filter((page) => this.#near.has(page.key));
+        for (const { key } of near.length > 0 ? near : pages.slice(0, 1)) {
           await this.#again(key, mine.signal);
         }
+        if (pages.length === 0 && this.grouped !== "") await this.#ask(null, null, mine.signal);
       }
       this.problem = null;
-      this.#sparkle();
+      this.sparks.want(this.#sight);
     } catch (problem) {
       if (mine.signal.aborted) return;
       if (!(problem instanceof ApiError)) throw problem;
@@ -144,97 +178,103 @@ export class SessionList {
     this.#lookIn(EVERY_MS);
   }
 
-  async #ask(cursor: string | null, signal?: AbortSignal): Promise<ListPage> {
-    const { q, which, algorithm, tag, sort } = this.#filters;
-    const status = STATUSES[which].join(",") || "all";
-    const answer = await listSessions(
-      { status, q, algorithm, tag, sort, limit: PAGE, cursor },
-      signal,
-    );
+  async #begin(signal: AbortSignal): Promise<void> {
+    const { group } = this.#filters;
+    let sections: readonly Section[] = [{ key: "", value: null, count: 0, pages: [] }];
+    if (group !== "") {
+      const { groups } = await this.#ask(null, null, signal);
+      sections = this.#sorted(groups, []);
+    }
+    const first = sections.find((one) => !this.folded.has(one.key));
+    if (first !== undefined) {
+      const { page } = await this.#ask(first.key, null, signal);
+      this.#near = new Set([page.key]);
+      sections = sections.map((one) => (one === first ? { ...one, pages: [page] } : one));
+    }
+    this.sections = sections;
+    this.grouped = group;
+    this.turning = false;
+  }
+
+  /**
+   * A page of a section.
+   *
+   * @param key null asks how the groups are, and for no more than that.
+   */
+  async #ask(
+    key: string | null,
+    cursor: string | null,
+    signal?: AbortSignal,
+  ): Promise<{ page: ListPage; groups: readonly { value: string | null; count: number }[] }> {
+    const filters = this.#filters;
+    const { group, which } = filters;
+    const limit = key === null ? 1 : PAGE;
+    const answer = await listSessions({ ...asked(filters), group, within: key ?? "", limit, cursor }, signal);
     signal?.throwIfAborted();
-    this.total = answer.total;
+    const page = { key: ++this.#key, cursor, sessions: answer.sessions, next: answer.next_cursor };
+    const groups = answer.groups ?? [];
+    if (filters !== this.#filters) return { page, groups }; // of no use any more
     this.counts = answer.counts;
-    this.#key += 1;
-    return { key: this.#key, cursor, sessions: answer.sessions, next: answer.next_cursor };
+    this.total = group === "" ? answer.total : countOf(which, answer.counts);
+    if (group !== "" && group === this.grouped && !this.turning) {
+      this.sections = this.#sorted(groups, this.sections ?? []);
+    }
+    return { page, groups };
+  }
+
+  /** The groups that there are now, with what is loaded of them. */
+  #sorted(groups: readonly { value: string | null; count: number }[], before: readonly Section[]): readonly Section[] {
+    const { group } = this.#filters;
+    return groups.map(({ value, count }) => {
+      const key = value === null ? group : `${group}:${value}`;
+      return { key, value, count, pages: before.find((one) => one.key === key)?.pages ?? [] };
+    });
+  }
+
+  /** Puts other pages in the place of a section's. */
+  #turn(key: string, pages: readonly ListPage[]): void {
+    this.sections = (this.sections ?? []).map((one) => (one.key === key ? { ...one, pages } : one));
   }
 
   async #again(key: number, signal: AbortSignal): Promise<void> {
-    const asked = this.pages?.find((page) => page.key === key);
-    if (asked === undefined) return;
-    const fresh = { ...(await this.#ask(asked.cursor, signal)), key };
-    const ids = new Set(fresh.sessions.map((s) => s.session_id));
-    const pages = (this.pages ?? []).map((p) => (p.key === key ? fresh : without(p, ids)));
+    const find = (): Section | undefined => this.sections?.find((one) => one.pages.some((page) => page.key === key));
+    const before = find();
+    const asked = before?.pages.find((page) => page.key === key);
+    if (before === undefined || asked === undefined) return;
+    const fresh = { ...(await this.#ask(before.key, asked.cursor, signal)).page, key };
+    const ids = idsOf(fresh);
+    const pages = (find()?.pages ?? []).map((p) => (p.key === key ? fresh : without(p, ids)));
     const at = pages.indexOf(fresh);
     const next = pages[at + 1];
     if (fresh.next === null) pages.length = at + 1;
     else if (next !== undefined && next.cursor !== fresh.next) {
       pages[at + 1] = { ...next, cursor: fresh.next };
     }
-    this.pages = pages;
+    this.#turn(before.key, pages);
   }
 
   /** Loads the next page. */
   async showMore(): Promise<void> {
-    const cursor = this.pages?.at(-1)?.next ?? null;
-    if (cursor === null || this.loadingMore || this.turning) return;
+    const section = this.unfinished;
+    if (section === null || this.loadingMore || this.turning) return;
+    const cursor = section.pages.at(-1)?.next ?? null;
+    const filters = this.#filters;
     this.loadingMore = true;
     try {
-      const page = await this.#ask(cursor);
+      const { page } = await this.#ask(section.key, cursor);
       // Meanwhile the list may have turned to other sessions, or its end may have moved.
-      if (this.pages?.at(-1)?.next === cursor) {
-        const ids = new Set(page.sessions.map((s) => s.session_id));
-        this.#near.add(page.key);
-        this.pages = [...this.pages.map((p) => without(p, ids)), page];
-        this.#sparkle();
+      const now = this.sections?.find((one) => one.key === section.key);
+      if (now !== undefined && filters === this.#filters && !this.turning && (now.pages.at(-1)?.next ?? null) === cursor && !whole(now)) {
+        const ids = idsOf(page);
+        this.#turn(now.key, [...now.pages.map((p) => without(p, ids)), page]);
       }
+      this.problem = null;
     } catch (problem) {
       if (!(problem instanceof ApiError)) throw problem;
       this.problem = problem;
     } finally {
       this.loadingMore = false;
     }
-  }
-
-  #sparkle(): void {
-    const now = performance.now();
-    for (const page of this.pages ?? []) {
-      if (!this.#near.has(page.key)) continue;
-      for (const session of page.sessions) {
-        if (this.#busy.size >= AT_ONCE || !this.#open) return;
-        const have = this.sparks.get(session.session_id);
-        if (this.#busy.has(session.session_id) || session.last_seq === 0) continue;
-        if (have !== undefined) {
-          if (have.seq >= session.last_seq) continue;
-          if (!ended(session) && now - have.at < SPARK_EVERY_MS) continue;
-        }
-        void this.#fetchSpark(session);
-      }
-    }
-  }
-
-  async #fetchSpark(session: Session): Promise<void> {
-    const metric = telling(session);
-    let values: readonly number[] = [];
-    if (metric !== null) {
-      this.#busy.add(session.session_id);
-      try {
-        const answer = await getSeries(session.session_id, {
-          metrics: [metric],
-          x: "episode",
-          maxPoints: SPARK_POINTS,
-        });
-        const wire = answer.series[metric];
-        if (wire !== undefined) values = Array.from(columnsFrom(wire).mean);
-      } catch (problem) {
-        // A session deleted meanwhile leaves the list by itself; its row needs no curve.
-        if (!(problem instanceof ApiError)) throw problem;
-      } finally {
-        this.#busy.delete(session.session_id);
-      }
-    }
-    const spark = { values, seq: session.last_seq, at: performance.now() };
-    this.sparks = new Map(this.sparks).set(session.session_id, spark);
-    if (metric !== null) this.#sparkle();
   }
 }
 

@@ -2,13 +2,20 @@
 
 import { KINDS, type Kind } from "../words/recipes";
 
+/** What of a session is looked at; each has an address below the session's. */
+export const VIEWS = ["curves", "episodes", "graphs", "config"] as const;
+export type View = (typeof VIEWS)[number];
+
 export type Place =
   /** `add`: over it stands how a run is reported from what one trains with. */
   | { readonly page: "sessions"; readonly add?: Kind }
-  | { readonly page: "session"; readonly id: string }
+  /** `episode`: the one that is replayed. */
+  | { readonly page: "session"; readonly id: string; readonly view: View; readonly episode: number | null }
   | { readonly page: "train" }
   | { readonly page: "models" }
   | { readonly page: "compare" }
+  /** Sessions laid over one another; which, says the part behind the question mark. */
+  | { readonly page: "beside" }
   | { readonly page: "model"; readonly id: string }
   | { readonly page: "access" }
   /** The page of a room's audience; without a code it asks for one. */
@@ -32,6 +39,7 @@ function read(): Place {
   if (parts.length === 1 && (parts[0] === "train" || parts[0] === "models")) {
     return { page: parts[0] };
   }
+  if (parts.length === 1 && parts[0] === "compare") return { page: "beside" };
   if (parts.length === 2 && parts[0] === "settings" && parts[1] === "access") {
     return { page: "access" };
   }
@@ -46,12 +54,26 @@ function read(): Place {
   if (parts.length === 2 && (parts[0] === "sessions" || parts[0] === "models")) {
     try {
       const id = decodeURIComponent(parts[1] ?? "");
-      return { page: parts[0] === "models" ? "model" : "session", id };
+      return parts[0] === "models" ? { page: "model", id } : { page: "session", id, view: "curves", episode: null };
     } catch {
       return { page: "nowhere", path };
     }
   }
+  if (parts[0] === "sessions") return inSession(parts.slice(1)) ?? { page: "nowhere", path };
   return { page: "nowhere", path };
+}
+
+/** A view of a session, or one of its episodes. */
+function inSession([told = "", name, number, ...more]: readonly string[]): Place | null {
+  const view = VIEWS.find((one) => one === name);
+  if (view === undefined || more.length > 0) return null;
+  if (number !== undefined && !(view === "episodes" && /^\d{1,15}$/.test(number))) return null;
+  try {
+    const episode = number === undefined ? null : Number(number);
+    return { page: "session", id: decodeURIComponent(told), view, episode };
+  } catch {
+    return null;
+  }
 }
 
 /** The address of the sessions page. */
@@ -117,7 +139,7 @@ class Router {
     if (!replace) history.replaceState({ scroll: scrollY }, "");
     history[replace ? "replaceState" : "pushState"](null, "", location.pathname + search);
     this.#take();
-    scrollTo(0, 0);
+    if (!replace) scrollTo(0, 0);
   }
 
   /** Another address for what is shown already: no step back, no scrolling. */
@@ -135,9 +157,14 @@ class Router {
 
 export const router = new Router();
 
-/** The address of one session's page. */
-export function sessionHref(id: string): string {
-  return `${base}sessions/${encodeURIComponent(id)}`;
+/** The address of one session's page, or of a view of it. */
+export function sessionHref(id: string, view: View = "curves"): string {
+  return `${base}sessions/${encodeURIComponent(id)}${view === "curves" ? "" : `/${view}`}`;
+}
+
+/** The address of the replay of an episode. */
+export function episodeHref(id: string, episode: number): string {
+  return `${sessionHref(id, "episodes")}/${episode}`;
 }
 
 /** The address of how to report from what one trains with, over the list. */
@@ -154,6 +181,11 @@ export const modelsHref = `${base}models`;
 /** The address of one model's page. */
 export function modelHref(id: string): string {
   return `${base}models/${encodeURIComponent(id)}`;
+}
+
+/** The address of the page that lays sessions over one another. */
+export function besideHref(ids: readonly string[] = []): string {
+  return `${base}compare${ids.length > 0 ? `?ids=${ids.map(encodeURIComponent).join(",")}` : ""}`;
 }
 
 /** The address of the page that sets models beside one another. */

@@ -13,6 +13,8 @@ export interface FormField {
   readonly step: "any" | "1";
   /** Bounds in words: `0 … 1`, `> 0`. */
   readonly bounds: string;
+  /** What holds where a scenario says nothing. */
+  readonly standard?: unknown;
 }
 
 /** The schema itself, or the one of its alternatives that is no null. */
@@ -49,6 +51,7 @@ export function formFields(section: Schema | undefined, leave: ReadonlySet<strin
         ...(max === undefined ? {} : { max }),
         step: schema.type === "integer" ? ("1" as const) : ("any" as const),
         bounds: bounds(schema),
+        standard: told.default,
       },
     ];
   });

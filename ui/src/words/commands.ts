@@ -21,3 +21,24 @@ export function metricCommand(id: string): string {
 ${token}  -H 'content-type: application/json' \\
   -d '${body}'`;
 }
+
+/** Records one decision of an agent, so that its episode can be replayed. */
+export function decisionLines(): string {
+  return `session.decision(
+    {"left": 0.2, "right": 0.8},
+    selected_action="right",
+    q_values=[1.3, 2.1],
+    episode=episode,
+    step=step,
+    extra={"reward": reward},
+)`;
+}
+
+/** Appends points to a graph of a script's own. */
+export function graphLines(): string {
+  return `session.graph(
+    "q",
+    {"left": [1.3], "right": [2.1]},
+    title="Q-values",
+)`;
+}

@@ -77,6 +77,14 @@ export function age(seconds: number): string {
   return `${Math.round(seconds / 86_400)} d`;
 }
 
+/** A size on disk: `812 B`, `4.1 MB`, `2.0 GB`. */
+export function bytes(count: number): string {
+  const units = ["B", "kB", "MB", "GB", "TB"];
+  let [value, unit] = [count, 0];
+  while (value >= 1000 && unit < units.length - 1) [value, unit] = [value / 1000, unit + 1];
+  return `${unit === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)}\u00a0${units[unit]}`;
+}
+
 /** The watcher's own time of day of a UTC time. */
 export function timeOfDay(iso: string): string {
   return new Date(iso).toLocaleTimeString("en-GB");

@@ -87,9 +87,7 @@ def routes(house: Assembly, authority: Authority, trail: AuditTrail) -> APIRoute
     @router.get("/auth", **gives(ANY))
     async def get_auth() -> Response:
         """Whether this server wants a token, and whether somebody could sign in yet."""
-        return answer(
-            {"enabled": house.access.enabled, "first_admin_needed": house.access.nobody_yet}
-        )
+        return answer(house.access.told())
 
     @router.get("/auth/me", **gives(ANY, 401))
     async def get_me(grant: Grant = anybody) -> Response:

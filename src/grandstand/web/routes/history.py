@@ -12,6 +12,7 @@ from grandstand.assembly import Assembly
 from grandstand.model.media import image_address
 from grandstand.model.telemetry import METRICS, as_utc
 from grandstand.service.access import Grant, Scope
+from grandstand.store.episodes import MAX_LIMIT, Sort, episodes
 from grandstand.store.export import EVERYTHING, MEDIA, Format, export
 from grandstand.store.history import Sieve, history
 from grandstand.store.series import MAX_POINTS
@@ -67,6 +68,30 @@ def routes(house: Assembly, authority: Authority) -> APIRouter:
             image["url"] = image_address(session_id, image["seq"], image["digest"])
         return answer({"session_id": session_id, **found})
 
+    @router.get(BASE + "/{session_id}/episodes", **gives(ANY, 404, 422))
+    async def get_episodes(
+        session_id: str,
+        grant: Grant = watch,
+        sort: Annotated[Sort, Query(description="`-` in front: the largest first.")] = "-episode",
+        offset: Annotated[int, Query(ge=0)] = 0,
+        limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = 100,
+        episode: Annotated[
+            int | None, Query(ge=0, description="Begin at this one, instead of `offset`.")
+        ] = None,
+    ) -> Response:
+        """Finished episodes, a page of them, each with where its decisions are."""
+        pk = await sessions.key(session_id)
+        found = await episodes(
+            house.database,
+            house.series,
+            pk,
+            sort=sort,
+            offset=offset,
+            limit=limit,
+            episode=episode,
+        )
+        return answer({"session_id": session_id, **found})
+
     @router.get(BASE + "/{session_id}/series", **gives(ANY, 404, 422))
     async def get_series(
         session_id: str,
@@ -76,11 +101,22 @@ def routes(house: Assembly, authority: Authority) -> APIRouter:
         from_: Annotated[float | None, Query(alias="from")] = None,
         to: float | None = None,
         max_points: Annotated[int, Query(ge=1, le=MAX_POINTS)] = 1000,
+        max_total: Annotated[
+            int | None,
+            Query(ge=1, description="Buckets that all metrics share; each has at least 100."),
+        ] = None,
     ) -> Response:
         """Curves, as columns of at most `max_points` buckets each."""
         pk = await sessions.key(session_id)
         body = await house.series.query_json(
-            pk, names_in(metrics), x, from_, to, max_points, session_id=session_id
+            pk,
+            names_in(metrics),
+            x,
+            from_,
+            to,
+            max_points,
+            max_total=max_total,
+            session_id=session_id,
         )
         return raw(body)
 

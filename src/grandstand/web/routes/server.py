@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import html
+import json
+import mimetypes
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import psutil
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from starlette.responses import FileResponse, HTMLResponse
 
 import grandstand
 from grandstand.assembly import Assembly
-from grandstand.errors import NotFound
+from grandstand.errors import NotFound, Unavailable
 from grandstand.service.access import Grant, Scope
 from grandstand.web.answers import ANY, answer, gives
 from grandstand.web.auth import Authority
@@ -25,6 +27,8 @@ POLICY = (
     "default-src 'self'; img-src 'self' data: blob:; connect-src 'self' ws: wss:; "
     "style-src 'self'; script-src 'self'; frame-ancestors 'self'; base-uri 'self'"
 )
+AUTH = 'name="grandstand-auth" content=""'
+"""Where the built page leaves room for what it would ask first."""
 NOT_BUILT = """<!doctype html><meta charset="utf-8"><title>Grandstand</title>
 <h1>The page was not built</h1>
 <p>Grandstand was installed with SKIP_WEB=1, so it serves its API without a page.
@@ -40,7 +44,9 @@ def routes(house: Assembly, authority: Authority) -> APIRouter:
 
     @router.get("/health", **gives(ANY))
     async def health() -> Response:
-        """Whether the server is up and its store answers."""
+        """Whether the server is up, is not about to leave, and its store answers."""
+        if house.hub.closing:
+            raise Unavailable("the server is restarting")
         await house.database.read(lambda connection: connection.exec_driver_sql("SELECT 1"))
         return answer(
             {
@@ -91,26 +97,28 @@ def routes(house: Assembly, authority: Authority) -> APIRouter:
         return Response(script, media_type="text/javascript")
 
     @router.get("/docs/{name}", include_in_schema=False)
-    def docs_file(name: str) -> Response:
+    def docs_file(name: str, request: Request) -> Response:
         if name not in DOCS_FILES or not (DIST / "docs" / name).is_file():
             raise NotFound(f"there is no docs/{name}", detail="The page was not built.")
-        return FileResponse(DIST / "docs" / name)
+        return _sent(DIST / "docs" / name, request, "no-cache")
 
     index = _index(root)
 
     @router.get("/{path:path}", include_in_schema=False)
-    def page(path: str) -> Response:
+    def page(path: str, request: Request) -> Response:
         if path.startswith(RESERVED):
             raise NotFound(f"there is nothing at /{path}", detail="See /docs for what there is.")
         file = _file(path)
         if file is not None:
             forever = path.startswith("assets/")
             cache = "public, max-age=31536000, immutable" if forever else "no-cache"
-            return FileResponse(file, headers={"Cache-Control": cache})
+            return _sent(file, request, cache)
         if path.startswith("assets/"):
             raise NotFound(f"there is nothing at /{path}")
+        told = json.dumps(house.access.told())
+        text = index.replace(AUTH, f'{AUTH[:-1]}{html.escape(told)}"')
         return HTMLResponse(
-            index, headers={"Content-Security-Policy": POLICY, "Cache-Control": "no-cache"}
+            text, headers={"Content-Security-Policy": POLICY, "Cache-Control": "no-cache"}
         )
 
     return router
@@ -126,6 +134,21 @@ def _index(root: str) -> str:
         return NOT_BUILT
     text = path.read_text(encoding="utf-8")
     return text.replace('<base href="/" />', f'<base href="{html.escape(root)}/" />')
+
+
+def _sent(file: Path, request: Request, cache: str) -> Response:
+    """A file of the page: its packed copy where there is one and the browser takes it."""
+    headers = {"Cache-Control": cache, "Vary": "Accept-Encoding"}
+    packed = file.with_name(file.name + ".gz")
+    taken = {
+        part.partition(";")[0].strip()
+        for part in request.headers.get("accept-encoding", "").split(",")
+        if not part.replace(" ", "").endswith(";q=0")
+    }
+    if "gzip" not in taken or not packed.is_file():
+        return FileResponse(file, headers=headers)
+    kind = mimetypes.guess_type(file.name)[0]
+    return FileResponse(packed, headers=headers | {"Content-Encoding": "gzip"}, media_type=kind)
 
 
 def _file(path: str) -> Path | None:

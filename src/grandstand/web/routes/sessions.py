@@ -16,16 +16,38 @@ from grandstand.model.session import Kind, Session, Status
 from grandstand.service.access import Grant, Scope
 from grandstand.service.files import checkpoint_archive, list_checkpoints, remove_checkpoint
 from grandstand.service.sessions import VERBS, NewSession
+from grandstand.store.session_groups import GroupBy
 from grandstand.store.session_list import SORTS
 from grandstand.web.answers import ANY, answer, gives, listing, shape, zipped
 from grandstand.web.auth import Authority
-from grandstand.web.bodies import Finish, Heartbeat, SessionCreate, SessionUpdate
+from grandstand.web.bodies import (
+    BulkChange,
+    Finish,
+    Heartbeat,
+    SessionCreate,
+    SessionUpdate,
+    SessionWords,
+    Sizes,
+)
 from grandstand.web.reports import BASE
 
 COUNTS = {
     "type": "object",
     "description": "How many of each status the other filters leave, on all pages together.",
     "additionalProperties": {"type": "integer"},
+}
+LISTED = listing("sessions", shape("Session"), counts=COUNTS)
+LISTED["properties"]["groups"] = {
+    "type": "array",
+    "description": "With `group`: the groups in order, and how many of the sessions are in each.",
+    "items": {
+        "type": "object",
+        "required": ["value", "count"],
+        "properties": {
+            "value": {"type": ["string", "null"], "description": "Null: those that have none."},
+            "count": {"type": "integer"},
+        },
+    },
 }
 
 
@@ -43,7 +65,7 @@ def routes(house: Assembly, authority: Authority) -> APIRouter:
         new = NewSession(**body.model_dump())
         return answer(_seen(await sessions.create(new), grant), 201)
 
-    @router.get(BASE, **gives(listing("sessions", shape("Session"), counts=COUNTS), 422))
+    @router.get(BASE, **gives(LISTED, 422))
     async def list_sessions(
         grant: Grant = watch,
         status: Annotated[
@@ -59,6 +81,17 @@ def routes(house: Assembly, authority: Authority) -> APIRouter:
         ] = "-created_at",
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
         cursor: str | None = None,
+        group: Annotated[
+            GroupBy | None, Query(description="Tell the groups they fall into as well.")
+        ] = None,
+        within: Annotated[
+            str | None,
+            Query(
+                max_length=300,
+                description="Of one group alone: `tag:NAME`; `tag` is those without any. So with "
+                "scenario, algorithm and status.",
+            ),
+        ] = None,
     ) -> Response:
         """Sessions, newest first; those that have ended only when asked for."""
         page = await sessions.listing(
@@ -71,12 +104,16 @@ def routes(house: Assembly, authority: Authority) -> APIRouter:
             sort=sort,
             limit=limit,
             cursor=cursor,
+            group=group,
+            within=_group(within),
         )
+        groups = {} if page.groups is None else {"groups": page.groups}
         return answer(
             {
                 "sessions": page.sessions,
                 "total": page.total,
                 "counts": page.counts,
+                **groups,
                 "next_cursor": page.next_cursor,
             }
         )
@@ -91,13 +128,17 @@ def routes(house: Assembly, authority: Authority) -> APIRouter:
         session_id: str, body: SessionUpdate, grant: Grant = report
     ) -> Response:
         """Change a session; the status of a managed one is a wish."""
-        changes = body.model_dump(exclude_unset=True)
-        empty = [k for k, v in changes.items() if v is None and k != "end_time"]
-        if empty:
-            raise ValidationFailed(f"{empty[0]}: must not be null", details={"field": empty[0]})
+        changes = _changes(body)
         if session_id in grant.closed:
             await _by_script(session_id, grant)
         return answer(_seen(await sessions.update(session_id, changes), grant))
+
+    @router.patch(BASE + "/{session_id}", **gives(shape("Session"), 404, 422))
+    async def describe_session(
+        session_id: str, body: SessionWords, grant: Grant = operate
+    ) -> Response:
+        """Give a session another name, notes or tags, as people do who look after it."""
+        return answer(await sessions.update(session_id, _changes(body)))
 
     @router.delete(BASE + "/{session_id}", **gives(None, 404, 409, status=204))
     async def delete_session(
@@ -106,6 +147,39 @@ def routes(house: Assembly, authority: Authority) -> APIRouter:
         """Delete a session with all its records; its sockets close with 4410."""
         await sessions.delete(session_id, force=force, files=files)
         return Response(status_code=204)
+
+    @router.post(BASE + "/bulk", **gives(ANY, 415, 422))
+    async def change_many(body: BulkChange, grant: Grant = operate) -> Response:
+        """Archive, tag or delete many sessions; one that is refused keeps none of the rest."""
+        outcome = await house.bulk.change(
+            body.ids,
+            body.action,
+            tags=body.tags,
+            files=body.files,
+            may=lambda session_id: grant.check(Scope.OPERATE, session_id),
+        )
+        refused = [
+            {"session_id": session_id, "error": why.code, "message": why.message}
+            for session_id, why in outcome.refused
+        ]
+        return answer({"done": outcome.done, "refused": refused})
+
+    @router.post(BASE + "/sizes", **gives(ANY, 415, 422))
+    async def sizes(body: Sizes, grant: Grant = watch) -> Response:
+        """What sessions take on disk, in bytes; those that are not there are left out."""
+        ids = [one for one in body.ids if grant.covers(Scope.WATCH, one)]
+        rows = [
+            {
+                "session_id": size.database.session_id,
+                "records": size.database.records,
+                "log_bytes": size.database.log,
+                "series_bytes": size.database.series,
+                "media_bytes": size.database.media,
+                "file_bytes": size.files,
+            }
+            for size in (await house.bulk.sizes(ids) if ids else [])
+        ]
+        return answer({"sessions": rows, "total": len(rows), "next_cursor": None})
 
     for verb in VERBS:
         _verb(router, house, operate, verb)
@@ -187,6 +261,37 @@ def routes(house: Assembly, authority: Authority) -> APIRouter:
             grant.check(Scope.WATCH, session_id)
 
     return router
+
+
+def _group(within: str | None) -> tuple[GroupBy, str | None] | None:
+    """What `within` names.
+
+    Raises:
+        ValidationFailed: there are no such groups.
+    """
+    if within is None:
+        return None
+    by, colon, value = within.partition(":")
+    if by not in list(GroupBy):
+        raise ValidationFailed(
+            f"within: there are no groups by {by!r}",
+            detail="Write tag:NAME, or scenario, algorithm or status instead of tag.",
+            details={"field": "within", "allowed": list(GroupBy)},
+        )
+    return GroupBy(by), value if colon else None
+
+
+def _changes(body: SessionUpdate | SessionWords) -> dict[str, Any]:
+    """What a body wants changed.
+
+    Raises:
+        ValidationFailed: something is to be nothing.
+    """
+    changes = body.model_dump(exclude_unset=True)
+    empty = [k for k, v in changes.items() if v is None and k != "end_time"]
+    if empty:
+        raise ValidationFailed(f"{empty[0]}: must not be null", details={"field": empty[0]})
+    return changes
 
 
 def _seen(session: Session, grant: Grant) -> Session:

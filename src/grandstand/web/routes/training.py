@@ -37,7 +37,7 @@ def routes(house: Assembly, authority: Authority) -> APIRouter:
     async def start_training(body: TrainingStart, grant: Grant = operate) -> Response:
         """Start a training on a scenario."""
         told = body.model_dump(exclude={"early_stopping"})
-        told["tags"] = tuple(told["tags"])
+        told["tags"], told["labels"] = tuple(told["tags"]), tuple(told["labels"])
         if body.early_stopping is not None:
             told["early_stopping"] = body.early_stopping.model_dump(
                 by_alias=True, exclude_none=True

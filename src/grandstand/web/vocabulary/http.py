@@ -167,7 +167,7 @@ CALLS: Final = (
     ),
     Call(
         "List sessions: those not ended, or `status` (a list with commas, or `all`), `algorithm`, "
-        "`tag`, `q`, `archived`, `sort`, `limit`, `cursor`",
+        "`tag`, `q`, `archived`, `sort`, `limit`, `cursor`, `group`, `within`",
         "GET",
         f"{BASE}?status=running,paused&limit=1",
         {

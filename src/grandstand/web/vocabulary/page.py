@@ -156,6 +156,8 @@ def _errors() -> str:
             "yes, later" if kind.retryable else "",
         )
         for kind in tree()
+        # A trainer has failures of its own, which never reach the wire.
+        if kind.__module__ == GrandstandError.__module__
         if kind is not GrandstandError
     )
     unforeseen = (

@@ -226,6 +226,18 @@ TOLD: Final = (
     ),
     Told(
         STATUS,
+        "rank_lost",
+        "a rank of a training ended; another attempt goes on from the newest checkpoint",
+        {
+            "event": "rank_lost",
+            "timestamp": AT,
+            "message": "rank 1 ended (signal 9)",
+        },
+        seq=8,
+        fields=(Field("message", "string", "which, and how"),),
+    ),
+    Told(
+        STATUS,
         "checkpoint_failed",
         "a checkpoint could not be written; the training goes on",
         {

@@ -1,0 +1,1 @@
+"""What works on a machine with some settings, what does not, and what to do about it."""
