@@ -22,6 +22,7 @@ class RecordingServer:
 
     Attributes:
         requests: (method, path, body) in order.
+        headers: of the latest request, by method.
         people_want: what they want, as its answers say.
         batches: what was posted to /records and answered with 200, decoded and validated.
         script: called with method, path and body; None from it means the ordinary answer.
@@ -29,6 +30,7 @@ class RecordingServer:
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, str, Any]] = []
+        self.headers: dict[str, dict[str, str]] = {}
         self.batches: list[Batch] = []
         self.script: Callable[[str, str, Any], Answer | None] = lambda method, path, body: None
         self.news = threading.Condition()
@@ -85,7 +87,7 @@ class RecordingServer:
         body = raw if image else json.loads(raw) if raw else None
         with self.news:
             self.requests.append((method, path, body))
-            self.headers = headers
+            self.headers[method] = headers
             self.news.notify_all()
         told = self.script(method, path, body)
         if told is not None:

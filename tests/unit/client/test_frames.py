@@ -29,12 +29,12 @@ def test_a_frame_is_sent_with_what_is_known_of_it(server: RecordingServer) -> No
     session.log({"a": 1.0, "episode": 7})
     session.frame(jpeg("one"))
     server.wait_for(lambda: len(frames(server)) == 1)
-    assert server.headers["Content-Type"] == "image/jpeg"
-    assert server.headers["Authorization"] == "Bearer abc"
+    assert server.headers["PUT"]["Content-Type"] == "image/jpeg"
+    assert server.headers["PUT"]["Authorization"] == "Bearer abc"
     webp = b"RIFF....WEBPVP8 "
     session.frame(bytearray(webp), episode=np.int64(8), step=9, value=np.float32(1.5))  # type: ignore[arg-type]
     server.wait_for(lambda: len(frames(server)) == 2)
-    assert server.headers["Content-Type"] == "image/webp"
+    assert server.headers["PUT"]["Content-Type"] == "image/webp"
     session.frame(jpeg("three"), step=1, value=float("nan"))
     server.wait_for(lambda: len(frames(server)) == 3)
     path = "/api/training/sessions/s/frame"

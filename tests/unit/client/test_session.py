@@ -50,7 +50,7 @@ def test_ten_lines_of_any_loop(server: RecordingServer) -> None:
 
 def test_the_token_is_shown(server: RecordingServer) -> None:
     Client(server.url, "abc").attach("s").finish()
-    assert server.headers["Authorization"] == "Bearer abc"
+    assert server.headers["POST"]["Authorization"] == "Bearer abc"
 
 
 def test_episode_and_step_wherever_they_are_given(server: RecordingServer) -> None:
