@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from grandstand.train.trainer import Trainer, Update
+from grandstand.train.trainer import GaveWay, Trainer, Update
 
 UPDATES = 3
 """Compared before and after a cut, each."""
@@ -22,7 +22,8 @@ def check_trainer(make: Callable[[], Trainer]) -> None:
     and no episode beyond `num_episodes`; columns have equal lengths; `state_dict` and `models` hold
     plain values and tensors only, can be read back without running code, and are copies; two
     trainers made alike report the same; one that continues from a state goes on number for number,
-    or, where it says `exact = False`, at least with the same counters.
+    or, where it says `exact = False`, at least with the same counters; an update given up with
+    `give_way` leaves no trace.
 
     Args:
         make: gives a fresh trainer each time, seeded alike, small enough for a few seconds, with
@@ -45,6 +46,8 @@ def check_trainer(make: Callable[[], Trainer]) -> None:
     again = make()
     for told, repeated in zip(began, [next(again) for _ in began], strict=True):
         _same(told, repeated, "two trainers made alike differ")
+    if hasattr(again, "give_way"):
+        _same(went_on[0], _after_giving_way(again), "an update given up left a trace")
 
     continued = make()
     continued.load_state_dict(state)
@@ -75,6 +78,23 @@ def _checked(trainer: Trainer, number: int) -> Update:
     for name, value in update.scalars.items():
         assert isinstance(value, (int, float)), f"scalar {name} is a {type(value).__name__}"
     return update
+
+
+def _after_giving_way(trainer: Any) -> Update:
+    """The next update, after it was given up when asked for the first, second, fourth … time."""
+    most = 0
+    while True:
+        asked = iter(range(most))
+        trainer.give_way = lambda asked=asked: next(asked, None) is None
+        done = trainer.episodes_done
+        try:
+            update: Update = next(trainer)
+        except GaveWay:
+            assert trainer.episodes_done == done, "episodes_done changed with an update given up"
+            most = 2 * most or 1
+        else:
+            trainer.give_way = lambda: False
+            return update
 
 
 def _read_back(content: dict[str, Any], what: str) -> dict[str, Any]:

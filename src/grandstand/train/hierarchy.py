@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import math
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +36,7 @@ from grandstand.train.household_numbers import Household, spread_seed
 from grandstand.train.playing import play
 from grandstand.train.policy import agent_file
 from grandstand.train.ppo import Level, PPOSettings
-from grandstand.train.trainer import DecisionColumns, Diverged, RanksDiffer, Update
+from grandstand.train.trainer import DecisionColumns, Diverged, GaveWay, RanksDiffer, Update
 
 if TYPE_CHECKING:
     from grandstand.train.ranks import Ranks
@@ -71,6 +71,8 @@ class HouseholdTrainer:
         num_episodes: episodes to count before the iteration ends.
         executor, strategist: the two levels; the second is None for flat PPO.
         step, updates: environment steps and updates so far.
+        give_way: asked before each month and each step of learning whether the update is to be left
+            unfinished, see `Trainer`. Not with ranks, which would have to agree.
     """
 
     def __init__(
@@ -91,6 +93,7 @@ class HouseholdTrainer:
         self.household = Household(scenario)
         self.generator = torch.Generator().manual_seed(spread_seed(seed))
         self.ranks = ranks
+        self.give_way: Callable[[], bool] = lambda: False
         self.households = config.environments or default_environments(config.num_episodes)
         share = range(self.households) if ranks is None else ranks.share(self.households)
         self.count = len(share)
@@ -169,13 +172,35 @@ class HouseholdTrainer:
         return self
 
     def __next__(self) -> Update:
-        """Live one rollout, learn from it, report it."""
+        """Live one rollout, learn from it, report it.
+
+        Raises:
+            GaveWay: it was left unfinished; the next call does it again, number for number.
+            Diverged: see `_guard`.
+            RanksDiffer: see `_together`.
+        """
         if self.book.count >= self.num_episodes:
             raise StopIteration
+        before, generator = self.envs.copy(), self.generator.get_state()
+        levels = self._level_states()
+        try:
+            return self._update(before)
+        except GaveWay:
+            self.envs[:] = before
+            self.generator.set_state(generator)
+            for name, level in self._levels().items():
+                level.load_state_dict(levels[name])
+            raise
+
+    def _between(self) -> None:
+        if self.ranks is None and self.give_way():
+            raise GaveWay
+
+    def _update(self, before: Records) -> Update:
+        """One update; `before` are the households as they are now."""
         began = perf_counter()
         remaining = 1.0 - self.book.count / self.num_episodes
         running = self.book.count + 1
-        before = self.envs.copy()
         noise, ended_count, decisions_count = self._roll()
         lived = perf_counter() - began
         finished = self._finished[:ended_count]
@@ -237,6 +262,7 @@ class HouseholdTrainer:
         self._spread: list[float] = self.executor.log_std.detach().exp().tolist()
         seen, done, decided = self._inputs.numpy(), 0, 0
         for t in range(self.months):
+            self._between()
             if self.strategist is not None:
                 decided += self._set_goals(self.strategist, t, decided)
             kernels.look_low(rules, calendar, envs, seen[t])
@@ -315,6 +341,7 @@ class HouseholdTrainer:
             remaining=remaining,
             generator=self.generator,
             ranks=self.ranks,
+            between=self._between,
         )
         scalars = {f"low/{name}": value for name, value in report.items()}
         if self.strategist is not None and goals:
@@ -348,6 +375,7 @@ class HouseholdTrainer:
             remaining=remaining,
             generator=self.generator,
             ranks=self.ranks,
+            between=self._between,
         )
 
     # --- What is reported -------------------------------------------------------------------------

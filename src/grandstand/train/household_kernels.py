@@ -89,6 +89,22 @@ _S30, _S27, _S31, _S32 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(
 _ONE = np.uint64(1)
 _LOW32 = np.uint64(0xFFFFFFFF)
 _UNIT32 = 2.0**-32
+_HALF_ROOT = np.int64(0x3FE6A09E667F3BCD)
+"""The bits of sqrt(1/2) as a float64."""
+_S52 = np.int64(52)
+_LN2_HIGH, _LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
+_BLOCK = 128
+"""Households whose month is worked out together: what a vector loop needs, well within the
+first-level cache."""
+
+_ROWS = 18
+_FIRST, _SECOND, _CASH, _PORTFOLIO, _INCOME, _FIXED, _GROWTH, _REFERENCE, _X, _C = (
+    row * _BLOCK for row in range(10)
+)
+_REWARD, _EARNED, _BILLS, _VARIABLE, _RATE, _INVESTED, _CONSUMED, _AFTER = (
+    row * _BLOCK for row in range(10, _ROWS)
+)
+"""Where the rows of such a block begin."""
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -97,6 +113,13 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         made: Callable[..., Any] = numba.njit(cache=True, error_model="numpy")(function)
     except RuntimeError:  # numba found no writable place for its cache
         made = numba.njit(error_model="numpy")(function)
+    return made
+
+
+def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same for what is to stand within its callers: LLVM leaves longer ones outside, and a loop
+    with a call in it handles one household at a time."""
+    made: Callable[..., Any] = numba.njit(error_model="numpy", inline="always")(function)
     return made
 
 
@@ -127,12 +150,30 @@ def uniforms(key, counter):
     """Two independent numbers, the first in (0, 1], the second in [0, 1), of draw `counter`."""
     word = mix64(key + (counter + _ONE) * _GOLDEN)
     return (
-        (np.float64(word >> _S32) + 1.0) * _UNIT32,
-        np.float64(word & _LOW32) * _UNIT32,
+        (np.float64(np.int64(word >> _S32)) + 1.0) * _UNIT32,
+        np.float64(np.int64(word & _LOW32)) * _UNIT32,
     )
 
 
-@compiled
+@inlined
+def ln(x):
+    """The natural logarithm of a normal number above 0, exact to 3e-16 of itself.
+
+    x = 2^e m with m in [sqrt(1/2), sqrt(2)), and ln m = 2 artanh(s) for s = (m - 1) / (m + 1), by
+    its series. The C library's is a call, and a loop with a call handles one number at a time.
+    """
+    bits = np.float64(x).view(np.int64)
+    e = (bits - _HALF_ROOT) >> _S52
+    m = np.int64(bits - (e << _S52)).view(np.float64)
+    s = (m - 1.0) / (m + 1.0)
+    y = s * s
+    p = 2 / 15 + y * (2 / 17 + y * (2 / 19 + y * (2 / 21 + y * (2 / 23))))
+    p = 2 / 3 + y * (2 / 5 + y * (2 / 7 + y * (2 / 9 + y * (2 / 11 + y * (2 / 13 + y * p)))))
+    scale = np.float64(e)
+    return scale * _LN2_HIGH + (2.0 * s + (s * y * p + scale * _LN2_LOW))
+
+
+@inlined
 def turn(u):
     """cos and sin of 2 pi u for u in [0, 1), exact to 2e-15.
 
@@ -151,13 +192,19 @@ def turn(u):
     return -cosine, -sine
 
 
-@compiled
-def normals(key, counter):
-    """Two independent standard normals of draw `counter` (Box and Muller, 1958)."""
-    first, second = uniforms(key, counter)
-    radius = math.sqrt(-2.0 * math.log(first))
+@inlined
+def box_muller(first, second):
+    """Two independent standard normals of two uniforms (Box and Muller, 1958)."""
+    radius = math.sqrt(-2.0 * ln(first))
     cosine, sine = turn(second)
     return radius * cosine, radius * sine
+
+
+@compiled
+def normals(key, counter):
+    """Two independent standard normals of draw `counter`."""
+    first, second = uniforms(key, counter)
+    return box_muller(first, second)
 
 
 # --- The task -------------------------------------------------------------------------------------
@@ -238,40 +285,67 @@ def begin_anywhere(rules, envs):
 
 
 @compiled
-def live(rules, months, envs, i, x, s, c):
-    """Household i lives one month with the shares (x, s, c): the rules, and nothing else.
+def prices(rules):
+    """What `month_of` needs of a scenario, as plain numbers."""
+    r = rules[0]
+    return (
+        (r.variable_mean, r.variable_std, r.rate_mean, r.rate_std),
+        (r.alpha, r.beta, r.gamma, r.delta, r.kappa, r.threshold),
+    )
+
+
+@inlined
+def month_of(priced, cash, portfolio, income, fixed, growth, reference, x, c, first, second):
+    """One month's sums, which only depend on what is given here; without a branch or a call, so
+    that a loop of it handles several households at a time.
+
+    Args:
+        priced: of `prices`.
+        cash, portfolio: before it.
+        income, fixed, growth, reference: of the calendar.
+        x, c: shares invested and consumed.
+        first, second: standard normals.
 
     Returns:
-        The month's reward, the portfolio's return and the bills (euros), and ALIVE, BANKRUPT or
-        OVER.
+        Reward, the portfolio's return, bills, variable bills, rate, euros invested and consumed,
+        cash afterwards.
+    """
+    (variable_mean, variable_std, rate_mean, rate_std), weights = priced
+    alpha, beta, gamma, delta, kappa, threshold = weights
+    variable = max(0.0, variable_mean + variable_std * first) * growth
+    bills = fixed + variable
+    rate = max(-1.0, rate_mean + rate_std * second)
+    earned = portfolio * rate
+    invested = x * income
+    consumed = c * income
+    after = cash + income - bills - (x + c) * income
+    missing = max(0.0, threshold - after)
+    overspent = max(0.0, bills + consumed - income)
+    reward = (
+        alpha * (invested + earned)
+        + kappa * reference * ln(1.0 + consumed / reference)
+        - beta * missing
+        - gamma * overspent
+        - delta * max(0.0, -after)
+    ) / 1000.0
+    return reward, earned, bills, variable, rate, invested, consumed, after
+
+
+@compiled
+def settle(rules, envs, i, reward, earned, variable, rate, invested, consumed, cash):
+    """Enters a month's sums into household i's accounts.
+
+    Returns:
+        The reward, with what is paid at the horizon, and ALIVE, BANKRUPT or OVER.
     """
     r = rules[0]
     e = envs[i]
-    k = e.month + 1
-    m = months[k]
-    first, second = normals(e.key, e.counter)
     e.counter = e.counter + _ONE
-    variable = max(0.0, r.variable_mean + r.variable_std * first) * m.growth
-    bills = m.fixed + variable
-    rate = max(-1.0, r.rate_mean + r.rate_std * second)
-    earned = e.portfolio * rate
-    invested = x * m.income
-    consumed = c * m.income
-    cash = e.cash + m.income - bills - (x + c) * m.income
-    missing = max(0.0, r.threshold - cash)
-    overspent = max(0.0, bills + consumed - m.income)
-    reward = (
-        r.alpha * (invested + earned)
-        + r.kappa * m.reference * math.log(1.0 + consumed / m.reference)
-        - r.beta * missing
-        - r.gamma * overspent
-        - r.delta * max(0.0, -cash)
-    ) / 1000.0
     if e.portfolio > 0.0:
         e.rate_sum += rate
         e.rate_squares += rate * rate
         e.rates += 1.0
-    e.month = k
+    e.month += 1
     e.length += 1
     e.cash = cash
     e.portfolio = e.portfolio + earned + invested
@@ -283,10 +357,38 @@ def live(rules, months, envs, i, x, s, c):
         e.solvent += 1.0
     if cash < 0.0:
         ended = BANKRUPT
-    elif k == r.horizon:
+    elif e.month == r.horizon:
         ended = OVER
         reward += r.alpha * cash / 1000.0
     e.total += reward
+    return reward, ended
+
+
+@compiled
+def live(rules, months, envs, i, x, s, c):
+    """Household i lives one month with the shares (x, s, c): the rules, and nothing else.
+
+    Returns:
+        The month's reward, the portfolio's return and the bills (euros), and ALIVE, BANKRUPT or
+        OVER.
+    """
+    e = envs[i]
+    m = months[e.month + 1]
+    first, second = normals(e.key, e.counter)
+    reward, earned, bills, variable, rate, invested, consumed, cash = month_of(
+        prices(rules),
+        e.cash,
+        e.portfolio,
+        m.income,
+        m.fixed,
+        m.growth,
+        m.reference,
+        x,
+        c,
+        first,
+        second,
+    )
+    reward, ended = settle(rules, envs, i, reward, earned, variable, rate, invested, consumed, cash)
     return reward, earned, bills, ended
 
 
@@ -330,21 +432,93 @@ def step_all(
         rewards, ended, moved: (N,), written; `moved` says whether the action was projected.
         books: (N, 5), written: the shares executed, the portfolio's return, the bills.
     """
-    for i in range(envs.shape[0]):
+    priced = prices(rules)
+    w = np.empty(_ROWS * _BLOCK)  # flat: only so is it plain to the compiler that rows are apart
+    for start in range(0, envs.shape[0], _BLOCK):
+        size = min(_BLOCK, envs.shape[0] - start)
+        gather(months, envs, actions, start, size, moved, books, w)
+        work_out(priced, size, w)
+        for j in range(size):
+            i = start + j
+            earned, bills = w[_EARNED + j], w[_BILLS + j]
+            reward, end = settle(
+                rules,
+                envs,
+                i,
+                w[_REWARD + j],
+                earned,
+                w[_VARIABLE + j],
+                w[_RATE + j],
+                w[_INVESTED + j],
+                w[_CONSUMED + j],
+                w[_AFTER + j],
+            )
+            rewards[i] = reward
+            ended[i] = end
+            books[i, 3] = earned
+            books[i, 4] = bills
+            if end != ALIVE and restart:
+                describe(rules, months, envs, i, finals)
+                begin(rules, envs, i)
+            describe(rules, months, envs, i, observations)
+
+
+@compiled
+def gather(months, envs, actions, start, size, moved, books, w):
+    """What the months of `size` households from `start` on are worked out from, into the rows of w;
+    the shares executed also into `books`."""
+    for j in range(size):
+        i = start + j
+        e = envs[i]
+        m = months[e.month + 1]
+        first, second = uniforms(e.key, e.counter)
         x, s, c, off = on_simplex(actions[i, 0], actions[i, 1], actions[i, 2])
-        reward, earned, bills, end = live(rules, months, envs, i, x, s, c)
-        rewards[i] = reward
-        ended[i] = end
+        w[_FIRST + j] = first
+        w[_SECOND + j] = second
+        w[_CASH + j] = e.cash
+        w[_PORTFOLIO + j] = e.portfolio
+        w[_INCOME + j] = m.income
+        w[_FIXED + j] = m.fixed
+        w[_GROWTH + j] = m.growth
+        w[_REFERENCE + j] = m.reference
+        w[_X + j] = x
+        w[_C + j] = c
         moved[i] = off
         books[i, 0] = x
         books[i, 1] = s
         books[i, 2] = c
-        books[i, 3] = earned
-        books[i, 4] = bills
-        if end != ALIVE and restart:
-            describe(rules, months, envs, i, finals)
-            begin(rules, envs, i)
-        describe(rules, months, envs, i, observations)
+
+
+@compiled
+def work_out(priced, size, w):
+    """The months of `size` households, from rows of w into rows of w. Two loops, for in one the
+    compiler loses sight of how to handle several at a time."""
+    for j in range(size):
+        first, second = box_muller(w[_FIRST + j], w[_SECOND + j])
+        w[_FIRST + j] = first
+        w[_SECOND + j] = second
+    for j in range(size):
+        reward, earned, bills, variable, rate, invested, consumed, after = month_of(
+            priced,
+            w[_CASH + j],
+            w[_PORTFOLIO + j],
+            w[_INCOME + j],
+            w[_FIXED + j],
+            w[_GROWTH + j],
+            w[_REFERENCE + j],
+            w[_X + j],
+            w[_C + j],
+            w[_FIRST + j],
+            w[_SECOND + j],
+        )
+        w[_REWARD + j] = reward
+        w[_EARNED + j] = earned
+        w[_BILLS + j] = bills
+        w[_VARIABLE + j] = variable
+        w[_RATE + j] = rate
+        w[_INVESTED + j] = invested
+        w[_CONSUMED + j] = consumed
+        w[_AFTER + j] = after
 
 
 @compiled

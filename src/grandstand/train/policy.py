@@ -19,7 +19,7 @@ from grandstand.model.scenarios import Scenario
 from grandstand.train import household_kernels as kernels
 from grandstand.train.household_kernels import AGGREGATES, GOALS, INPUTS, Floats, Records
 from grandstand.train.household_numbers import Household, spread_seed
-from grandstand.train.ppo import network
+from grandstand.train.network import network
 from grandstand.train.trainer import sb3_missing
 
 if TYPE_CHECKING:

@@ -7,12 +7,14 @@ follow Huang et al., The 37 implementation details of PPO, 2022.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+
+from grandstand.train.network import Passes, Room, initialise, network
 
 if TYPE_CHECKING:
     from grandstand.train.ranks import Ranks
@@ -23,28 +25,9 @@ ADAM_EPSILON = 1e-5
 ABSURD = 1e6
 """No weight gets there but by diverging; learned ones stay below a hundred."""
 CHUNK = 2048
-"""Rows per forward and backward pass: what the second-level cache holds. A minibatch of several
-chunks sums their gradients and takes one step, so the step does not depend on it but for
+"""Most rows per forward and backward pass: what the second-level cache holds. A minibatch of
+several chunks sums their gradients and takes one step, so the step does not depend on it but for
 rounding."""
-
-
-def network(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
-    """Two ReLU layers of `hidden` units."""
-    return nn.Sequential(
-        nn.Linear(inputs, hidden),
-        nn.ReLU(),
-        nn.Linear(hidden, hidden),
-        nn.ReLU(),
-        nn.Linear(hidden, outputs),
-    )
-
-
-def _start(net: nn.Sequential, last_gain: float, generator: torch.Generator) -> None:
-    layers = [layer for layer in net if isinstance(layer, nn.Linear)]
-    for layer in layers:
-        gain = last_gain if layer is layers[-1] else math.sqrt(2.0)
-        nn.init.orthogonal_(layer.weight, gain, generator=generator)
-        nn.init.zeros_(layer.bias)
 
 
 class Adam:
@@ -134,8 +117,8 @@ class Level:
         self.settings = settings
         self.policy = network(inputs, hidden, actions)
         self.value = network(inputs, hidden, 1)
-        _start(self.policy, 0.01, generator)
-        _start(self.value, 0.1, generator)
+        initialise(self.policy, 0.01, generator)
+        initialise(self.value, 0.1, generator)
         with torch.no_grad():
             self._last_layer().bias.copy_(torch.tensor(bias))
         self.log_std = nn.Parameter(torch.full((actions,), log_std))
@@ -143,6 +126,8 @@ class Level:
         border = sum(item.numel() for item in policy)
         self._parts = (slice(border), slice(border, None))
         self.adam = Adam([*policy, *self.value.parameters()])
+        room = Room(CHUNK, hidden)
+        self._policy, self._value = Passes(self.policy, room), Passes(self.value, room)
         self.caution = 1.0
 
     def _last_layer(self) -> nn.Linear:
@@ -150,17 +135,13 @@ class Level:
         assert isinstance(layer, nn.Linear)
         return layer
 
-    @torch.no_grad()
     def act(self, inputs: Tensor, noise: Tensor) -> Tensor:
         """z (rows, actions) for inputs (rows, n) and standard normal noise (rows, actions)."""
-        mean: Tensor = self.policy(inputs)
-        return mean.addcmul_(noise, self.log_std.exp())
+        return self._policy.outputs(inputs).addcmul_(noise, self.log_std.detach().exp())
 
-    @torch.no_grad()
     def values(self, inputs: Tensor) -> Tensor:
         """Values (rows,) of inputs (rows, n)."""
-        parts = [self.value(part).squeeze(1) for part in torch.split(inputs, CHUNK)]
-        return torch.cat(parts) if len(parts) > 1 else parts[0]
+        return self._value.outputs(inputs).squeeze(1)
 
     def learn(
         self,
@@ -173,6 +154,7 @@ class Level:
         remaining: float,
         generator: torch.Generator,
         ranks: Ranks | None = None,
+        between: Callable[[], None] = lambda: None,
     ) -> dict[str, float]:
         """Update both networks on one rollout.
 
@@ -183,6 +165,7 @@ class Level:
             generator: draws the order of the rows.
             ranks: the others that learn from rows of their own in the same call; every step is
                 along the gradient of all rows together.
+            between: called before each step; what it raises ends the update halfway.
 
         Returns:
             Means over the minibatches: policy_loss, value_loss, entropy, kl, clip_fraction,
@@ -203,18 +186,18 @@ class Level:
             mean, deviation = torch.tensor([of_advantages.mean, math.sqrt(left)]).float()
         unexplained = left / spread if not spread <= 1e-12 else 1.0
         normed = (advantages - mean) / (deviation + 1e-8)
-        with torch.no_grad():
-            old = (-0.5 * noise.square() - self.log_std).sum(1)
+        old = (-0.5 * noise.square() - self.log_std.detach()).sum(1)
+        # One table, so that a minibatch is gathered a row at a time.
+        table = torch.cat([inputs, z, torch.stack([old, normed, returns], 1)], 1)
         sums = torch.zeros(4, dtype=torch.float64)
         norms = [0.0, 0.0]
         steps = skipped = 0
         for rows, size in self._minibatches(counts, place, generator):
+            between()
             self.adam.gradients.zero_()
             scale = 1.0 / size
-            for chunk in torch.split(rows, CHUNK) if len(rows) else ():
-                sums += scale * self._backward(
-                    inputs[chunk], z[chunk], old[chunk], normed[chunk], returns[chunk], scale
-                )
+            for chunk in rows.tensor_split(-(-len(rows) // CHUNK)) if len(rows) else ():
+                sums += scale * self._backward(table.index_select(0, chunk), scale)
             if ranks is not None:
                 ranks.sum(self.adam.gradients)
             lengths = [self._shorten(self.adam.gradients[part]) for part in self._parts]
@@ -268,33 +251,44 @@ class Level:
             rows = torch.randperm(counts[place], generator=generator)
             yield from zip(rows.tensor_split(parts), sizes, strict=True)
 
-    def _backward(
-        self,
-        inputs: Tensor,
-        z: Tensor,
-        old: Tensor,
-        advantages: Tensor,
-        returns: Tensor,
-        scale: float,
-    ) -> Tensor:
-        """Add one chunk's gradients; returns its summed losses (policy, value, KL, clipped)."""
-        clip = self.settings.clip
-        standard = (z - self.policy(inputs)) * (-self.log_std).exp()
-        change = (-0.5 * standard.square() - self.log_std).sum(1) - old
+    def _backward(self, table: Tensor, scale: float) -> Tensor:
+        """Add one chunk's gradients; returns its summed losses (policy, value, KL, clipped).
+
+        With u = (z - mean) / sigma, the ratio r of the new to the old density of z and advantage A,
+        the clipped loss is -min(rA, clip(r) A): where that is -rA, its derivative by the mean is
+        -rA u / sigma, by log sigma -rA (u^2 - 1); elsewhere it is none.
+
+        Args:
+            table: (rows, n + actions + 3) inputs, z, the old log density, advantage, return.
+            scale: one over the minibatch's rows.
+        """
+        actions, clip = len(self.log_std), self.settings.clip
+        inputs, z = table[:, : -actions - 3], table[:, -actions - 3 : -3]
+        old, advantages, returns = table[:, -3:].unbind(1)
+        missed = self._value.forward(inputs).squeeze(1).sub_(returns)
+        value_loss = 0.5 * missed.dot(missed)
+        self._value.backward(inputs, missed.mul_(scale).unsqueeze(1))
+
+        log_std = self.log_std.detach()
+        narrow = (-log_std).exp()
+        standard = (z - self._policy.forward(inputs)).mul_(narrow)
+        squares = standard.square()
+        change = (-0.5 * squares - log_std).sum(1).sub_(old)
         ratio = change.exp()
-        policy_loss = -torch.min(
-            advantages * ratio, advantages * ratio.clamp(1.0 - clip, 1.0 + clip)
-        ).sum()
-        value_loss = 0.5 * (self.value(inputs).squeeze(1) - returns).square().sum()
-        loss = policy_loss + value_loss
-        if self.settings.entropy_coefficient:
-            loss = loss - self.settings.entropy_coefficient * self.log_std.sum() * len(inputs)
-        (loss * scale).backward()
-        with torch.no_grad():
-            # Schulman's low-variance estimate, http://joschu.net/blog/kl-approx.html
-            kl = (ratio - 1.0 - change).sum()
-            clipped = ((ratio - 1.0).abs() > clip).sum()
-            return torch.stack([policy_loss, value_loss, kl, clipped.float()]).double()
+        gain = advantages * ratio
+        held = advantages * ratio.clamp(1.0 - clip, 1.0 + clip)
+        policy_loss = -torch.min(gain, held).sum()
+        # In this order a gain that is no number stays one, and the step is skipped.
+        slope = torch.where(gain > held, 0.0, gain).mul_(-scale).unsqueeze(1)
+        assert self.log_std.grad is not None
+        self.log_std.grad.add_(squares.sub_(1.0).mul_(slope).sum(0))
+        self.log_std.grad.sub_(self.settings.entropy_coefficient * scale * len(table))
+        self._policy.backward(inputs, standard.mul_(narrow).mul_(slope))
+        # Schulman's low-variance estimate, http://joschu.net/blog/kl-approx.html
+        beyond = ratio.sub_(1.0)
+        kl = (beyond - change).sum()
+        clipped = (beyond.abs() > clip).sum()
+        return torch.stack([policy_loss, value_loss, kl, clipped]).double()
 
     @property
     def finite(self) -> bool:

@@ -66,6 +66,10 @@ class Diverged(ArithmeticError):
     """Losses or weights became NaN or infinite and nothing helped; the run has failed."""
 
 
+class GaveWay(Exception):
+    """A trainer left an update unfinished because it was asked to: nothing of it has happened."""
+
+
 class RankLost(Unavailable):
     """One of the processes that train together is gone or does not answer.
 
@@ -181,7 +185,10 @@ class Trainer(Protocol):
 
     Stopping is not asking for the next item. `state_dict` is taken between two items. A trainer
     that cannot go on number for number says so with an attribute `exact = False`. One that can
-    show what it has learned has a method `play() -> list[Decision]`, see `train/playing.py`.
+    show what it has learned has a method `play() -> list[Decision]`, see `train/playing.py`. One
+    whose updates take long has an attribute `give_way: Callable[[], bool]`, to be set by whoever
+    runs it; the trainer asks it now and then within an update, and where it says True, goes back to
+    where the update began and raises `GaveWay`.
     """
 
     num_episodes: int

@@ -139,6 +139,8 @@ class SessionRun:
             device=order.get("device") or "auto",
         )
         self._held.callback(close_trainer, trainer)
+        if hasattr(trainer, "give_way"):
+            trainer.give_way = lambda: self._controls.interrupted
         self._checkpoints: Checkpoints = Checkpoints(
             self._folder,
             self._session,
@@ -180,6 +182,8 @@ class SessionRun:
         )
 
     def _train(self) -> int:
+        from grandstand.train.trainer import GaveWay
+
         if self._controls.wanted == "running":
             self._tell(
                 "running",
@@ -190,7 +194,10 @@ class SessionRun:
             if (ended := self._obey()) is not None:
                 return ended
             before = self._trainer.episodes_done
-            update = None if self._ending else next(iter(self._trainer), None)
+            try:
+                update = None if self._ending else next(iter(self._trainer), None)
+            except GaveWay:
+                continue
             if update is None:
                 return self._complete()
             # Before it is reported: a checkpoint may be asked for while that goes on.

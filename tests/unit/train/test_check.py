@@ -10,7 +10,7 @@ import pytest
 
 from grandstand.model.scenarios import shipped_scenarios
 from grandstand.train.check import check_trainer
-from grandstand.train.trainer import EpisodeColumns, Trainer, Update, make_trainer
+from grandstand.train.trainer import EpisodeColumns, GaveWay, Trainer, Update, make_trainer
 
 
 class Walk:
@@ -76,6 +76,20 @@ class Opaque(Walk):
         return {**super().state_dict(), "random": self.random}
 
 
+class Halting(Walk):
+    """Gives way, but its walk has gone on meanwhile."""
+
+    def give_way(self) -> bool:
+        return False
+
+    def __next__(self) -> Update:
+        update = super().__next__()
+        if self.give_way():
+            self.update -= 1
+            raise GaveWay
+        return update
+
+
 def test_one_that_keeps_its_promises_passes() -> None:
     check_trainer(Walk)
 
@@ -96,6 +110,7 @@ def test_our_own_passes() -> None:
         (Unseeded, "made alike differ"),
         (Skipping, "without a gap"),
         (Opaque, "weights_only"),
+        (Halting, "given up left a trace"),
     ],
 )
 def test_a_broken_promise_is_named(make: Callable[[], Trainer], broken: str) -> None:

@@ -79,6 +79,22 @@ def test_pause_resume_and_stop(office: Office) -> None:
 
 
 @pytest.mark.slow
+def test_an_order_does_not_wait_for_the_end_of_a_long_update(office: Office) -> None:
+    long = {"environments": 4096, "rollout_months": 240, "epochs": 100}  # many minutes of it
+    scenario = load_scenario("bologna_coppia").with_overrides(long)
+    desk = Desk(office, scenario=scenario.to_mapping(), num_episodes=100_000)
+    for wish in ("running", "paused", "running"):
+        office.wish(wish)
+        office.wait_for(
+            lambda wish=wish: [e["status"] for e in office.events("status")][-1:] == [wish], 60
+        )
+    office.wish("stopped")
+    assert desk.join() == 0
+    assert office.episodes() == []
+    assert finish_of(office)["status"] == "stopped"
+
+
+@pytest.mark.slow
 def test_a_checkpoint_on_request_while_paused(office: Office) -> None:
     desk = Desk(office, pace=40.0, save_interval=10_000)
     office.wait_for(lambda: len(office.episodes()) > 5, 60)
