@@ -31,7 +31,7 @@ from grandstand.model.checkpoints import (
     checkpoint_name,
     damage,
     put_in_place,
-    sync,
+    write,
 )
 
 
@@ -82,10 +82,7 @@ def save_checkpoint(
 
     aside = root / f"{ASIDE}{checkpoint_name(episode)}"
     aside.mkdir()
-    for name, data in files.items():
-        (aside / name).write_bytes(data)
-    for name in files:  # after all are written: the first sync carries most of the rest with it
-        sync(aside / name)
+    write(aside, files)
     return put_in_place(aside, episode)
 
 

@@ -308,6 +308,7 @@ class SessionRun:
             num_episodes=self._order["num_episodes"],
             **more,
         )
+        self._session.flush(0)  # somebody looks at a button: nothing is gathered before it goes
 
     # ---- how it ends -------------------------------------------------------------------------
 
