@@ -50,7 +50,7 @@ def test_sigterm_makes_it_leave_after_a_checkpoint(office: Office) -> None:
     assert process.returncode == 0, output
     assert office.posted("/finish")[0]["status"] == "released"
     assert office.events("checkpoint")
-    assert office.headers["Authorization"] == "Bearer secret-token-of-this-worker"
+    assert office.headers["POST"]["Authorization"] == "Bearer secret-token-of-this-worker"
     assert "secret-token" not in output
 
 
