@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -95,6 +96,34 @@ def test_an_order_does_not_wait_for_the_end_of_a_long_update(office: Office) -> 
 
 
 @pytest.mark.slow
+def test_updates_given_up_leave_no_trace(office: Office, tmp_path: Path) -> None:
+    large = {"environments": 256, "epochs": 12}
+    order = {
+        "scenario": load_scenario("bologna_coppia").with_overrides(large).to_mapping(),
+        "num_episodes": 1500,
+    }
+    desk = Desk(office, **order)
+    for wish in ("running", "paused") * 6 + ("running",):
+        office.wish(wish)
+        office.wait_for(
+            lambda wish=wish: [e["status"] for e in office.events("status")][-1:] == [wish], 60
+        )
+    assert desk.join() == 0
+    other = Office(tmp_path / "sessions" / "whole")
+    try:
+        Desk(other, **order).join()
+    finally:
+        other.stop()
+    returns = [
+        [row["current_reward"] for row in each.rows() if "current_reward" in row]
+        for each in (office, other)
+    ]
+    assert returns[0] == returns[1]
+    low = "bologna_coppia_low_agent.pt"
+    assert (office.folder / low).read_bytes() == (other.folder / low).read_bytes()
+
+
+@pytest.mark.slow
 def test_a_checkpoint_on_request_while_paused(office: Office) -> None:
     desk = Desk(office, pace=40.0, save_interval=10_000)
     office.wait_for(lambda: len(office.episodes()) > 5, 60)
@@ -121,7 +150,7 @@ def test_a_worker_asked_to_leave_lets_another_go_on(office: Office) -> None:
 
 
 @pytest.mark.slow
-def test_a_run_that_was_cut_equals_one_that_was_not(office: Office, tmp_path: Any) -> None:
+def test_a_run_that_was_cut_equals_one_that_was_not(office: Office, tmp_path: Path) -> None:
     desk = Desk(office, pace=60.0)
     office.wait_for(lambda: len(office.episodes()) > 30, 60)
     desk.controls.leave()
@@ -188,7 +217,7 @@ def test_a_pace_spreads_episodes_and_decisions_over_time(office: Office) -> None
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_a_killed_rank_ends_the_worker_and_the_next_one_goes_on(
-    office: Office, tmp_path: Any
+    office: Office, tmp_path: Path
 ) -> None:
     scenario = load_scenario("bologna_coppia").with_overrides({"ranks": 2}).to_mapping()
     desk = Desk(office, pace=40.0, scenario=scenario)
