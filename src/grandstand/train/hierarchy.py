@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 START_BIAS = (0.5, 0.3)
 """Where the Executor's two numbers start: half the surplus invested, three tenths consumed."""
 GOAL_BIAS = (0.5, 0.5, 0.5)
+LAST_WEIGHT = 0.25
+"""What is left, at the end of the run, of the weight of keeping to the goal; it falls in proportion
+to the episodes done."""
 CONFIDENT_WITHIN = 0.25
 BAD_IN_A_ROW = 3
 """Updates with a gradient that is no number before the networks go back to the last good ones."""
@@ -71,6 +74,8 @@ class HouseholdTrainer:
         num_episodes: episodes to count before the iteration ends.
         executor, strategist: the two levels; the second is None for flat PPO.
         step, updates: environment steps and updates so far.
+        weight, mixing: share of the Executor's reward that is paid for keeping to the goal, at the
+            start of the run and in the latest update.
         give_way: asked before each month and each step of learning whether the update is to be left
             unfinished, see `Trainer`. Not with ranks, which would have to agree.
     """
@@ -98,7 +103,8 @@ class HouseholdTrainer:
         share = range(self.households) if ranks is None else ranks.share(self.households)
         self.count = len(share)
         self.months = config.rollout_months or 60
-        self.mixing = config.intrinsic_weight if two_levels else 0.0
+        self.weight = config.intrinsic_weight if two_levels else 0.0
+        self.mixing = self.weight
         self.executor = Level(
             INPUTS + (GOALS if two_levels else 0),
             2,
@@ -201,6 +207,7 @@ class HouseholdTrainer:
         began = perf_counter()
         remaining = 1.0 - self.book.count / self.num_episodes
         running = self.book.count + 1
+        self.mixing = self.weight * (LAST_WEIGHT + (1.0 - LAST_WEIGHT) * remaining)
         noise, ended_count, decisions_count = self._roll()
         lived = perf_counter() - began
         finished = self._finished[:ended_count]
