@@ -7,7 +7,7 @@ import { secondsOf, xOf } from "../src/session/picture";
 import { smoothed } from "../src/session/smoothing";
 import { why } from "../src/session/status";
 import { linearTicks, logTicks, padded, symlogTicks } from "../src/session/ticks";
-import { duration, exact, plain, short } from "../src/words/numbers";
+import { duration, exact, many, plain, short, whole } from "../src/words/numbers";
 
 const session = { speed: null } as Session;
 
@@ -104,6 +104,8 @@ describe("words", () => {
     expect(plain(-0.0011)).toBe("−0.0011");
     expect(plain(0.00011)).toBe("1.1e−4");
     expect(short(12500)).toBe("12.5k");
+    expect(many(999_999)).toBe(whole(999_999));
+    expect(many(1_234_567)).toBe("1.2M");
     expect(duration(41)).toBe("0:41");
     expect(duration(11_100)).toBe("3 h 05");
   });

@@ -41,6 +41,11 @@ export function whole(value: number): string {
   return plain(Math.round(value), 0);
 }
 
+/** A whole number where there is little room: `999 999`, `1.2M`. */
+export function many(value: number): string {
+  return Math.abs(value) < 1e6 ? whole(value) : short(value);
+}
+
 /** Short for axes and speeds: 1.2 k, 33 k, 2.5 M. */
 export function short(value: number): string {
   const size = Math.abs(value);
