@@ -96,3 +96,17 @@ async def test_a_move_says_one_thing(house: Any, wrong: dict[str, Any]) -> None:
     answer = await house.http.patch(f"{QUEUE}/{waiting}", json=wrong)
     assert answer.status_code == 422
     assert await order(house) == [waiting]
+
+
+async def test_going_on_from_a_checkpoint_needs_episodes_left(house: Any) -> None:
+    body = {"scenario_name": "balanced", "queue": True, "num_episodes": 500}
+    first = (await house.ok("POST", "/api/training/start", 202, json=body))["session_id"]
+    house.assembly.sessions.folder(first).mkdir(parents=True)
+    body["resume_from"] = {"session_id": first, "checkpoint": 500}
+    told = await house.ok("POST", "/api/training/start", 422, json=body)
+    assert "has 500 already" in told["message"]
+    assert told["details"]["errors"][0]["field"] == "num_episodes"
+    body["num_episodes"] = 900
+    second = (await house.ok("POST", "/api/training/start", 202, json=body))["session_id"]
+    found = await house.ok("GET", f"{SESSIONS}/{second}")
+    assert (found["parent_session_id"], found["total_episodes"]) == (first, 900)

@@ -16,7 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from grandstand.bus.base import Changed, Deleted, News
-from grandstand.errors import BadRequest, Conflict, Forbidden, NotFound, TrainingBusy, Unavailable
+from grandstand.errors import (
+    BadRequest,
+    Conflict,
+    Forbidden,
+    NotFound,
+    TrainingBusy,
+    Unavailable,
+    ValidationFailed,
+)
 from grandstand.model.cores import check_ranks
 from grandstand.model.scenarios import Scenario
 from grandstand.model.session import ENDED, Kind, Session, Status, Wanted, new_id
@@ -149,8 +157,8 @@ class Training:
 
         Raises:
             NotFound: no such scenario, or no session to resume from.
-            ValidationFailed: `overrides` do not fit the scenario, or there are fewer cores than
-                ranks.
+            ValidationFailed: `overrides` do not fit the scenario, there are fewer cores than
+                ranks, or the checkpoint to resume from has all the episodes already.
             TrainingBusy: one is running or waiting already and `queue` is false.
             Unavailable: trainings cannot run here (code ``training_unavailable``).
         """
@@ -177,6 +185,15 @@ class Training:
             if missing is not None:
                 raise missing
         episodes = new.num_episodes or before.get("num_episodes") or scenario.training.num_episodes
+        done = source["checkpoint"] if source else None
+        if done is not None and episodes <= done:
+            raise ValidationFailed(
+                f"num_episodes is {episodes}, but the checkpoint to go on from has {done} already",
+                detail="Ask for more episodes than that, or go on from an earlier checkpoint.",
+                details={
+                    "errors": [{"field": "num_episodes", "value": episodes, "bound": f"> {done}"}]
+                },
+            )
         session_id = new_id()
         payload = {
             "scenario": scenario.to_mapping(),

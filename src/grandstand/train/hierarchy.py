@@ -149,6 +149,13 @@ class HouseholdTrainer:
             entropy_coefficient=config.entropy_coefficient,
         )
 
+    def _house(self, households: int) -> None:
+        """Make room for so many households on all ranks together."""
+        self.households = households
+        self.count = households if self.ranks is None else len(self.ranks.share(households))
+        self.envs = self.household.envs(self.count, 0)
+        self._make_buffers()
+
     def _make_buffers(self) -> None:
         """Room for one rollout: (T, N) a month and household, (T * N,) a decision."""
         months, count = self.months, self.count
@@ -481,6 +488,7 @@ class HouseholdTrainer:
         return {
             "format": 2,
             "scenario_hash": scenario_hash(self.scenario),
+            "num_episodes": self.num_episodes,
             "versions": versions(),
             "levels": self._level_states(),
             "generator": generators,
@@ -500,6 +508,9 @@ class HouseholdTrainer:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from there.
 
+        A state made for another number of episodes is taken too: its households and all else go on
+        as they are, learning rate and weight of the goal by the plan of this number.
+
         Raises:
             Conflict: the state is of another scenario or configuration, or was made with another
                 number of ranks, thread count or other versions, with which it would not continue
@@ -514,11 +525,13 @@ class HouseholdTrainer:
                 code="state_mismatch",
                 detail=f"Continue with ranks: {made_by}, or start a new training.",
             )
-        if state.get("format") != 2 or state["scenario_hash"] != scenario_hash(self.scenario):
+        planned = state.get("num_episodes", self.num_episodes)
+        scenario = self.scenario.with_overrides({"num_episodes": planned})
+        if state.get("format") != 2 or state["scenario_hash"] != scenario_hash(scenario):
             raise Conflict(
                 "This state belongs to another scenario or configuration.",
                 code="state_mismatch",
-                detail="Continue with the scenario, overrides and episodes it was saved with.",
+                detail="Continue with the scenario and overrides it was saved with.",
             )
         if state["versions"] != versions():
             raise Conflict(
@@ -530,6 +543,8 @@ class HouseholdTrainer:
         for name, level in self._levels().items():
             level.load_state_dict(state["levels"][name])
         generator, envs = state["generator"], state["envs"].numpy().view(self.envs.dtype)
+        if len(envs) != self.households:  # how many there are by default follows from the episodes
+            self._house(len(envs))
         if self.ranks is not None:
             share = self.ranks.share(self.households)
             generator, envs = generator[self.ranks.rank].clone(), envs[share.start : share.stop]

@@ -190,13 +190,13 @@ class Sb3Trainer:
         """Continue from there, at the start of an episode.
 
         Raises:
-            Conflict: the state is of another scenario.
+            Conflict: the state is of another scenario; another number of episodes is none.
         """
-        if state.get("scenario") != self.scenario.to_mapping():
+        if _but_episodes(state.get("scenario")) != _but_episodes(self.scenario.to_mapping()):
             raise Conflict(
                 "the checkpoint is of another scenario or other training parameters",
                 code="checkpoint_mismatch",
-                detail="Continue with the scenario, overrides and num_episodes it was made with.",
+                detail="Continue with the scenario and overrides it was made with.",
             )
         self._draws.load_state_dict(state["draws"])
         with self._draws:
@@ -224,6 +224,14 @@ class Sb3Trainer:
             episodes=self.episodes_done,
         )
         return {"agent": content}
+
+
+def _but_episodes(scenario: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A scenario as a mapping, without the number of episodes."""
+    whole = dict(scenario or {})
+    training = dict(whole.get("training") or {})
+    training.pop("num_episodes", None)
+    return {**whole, "training": training}
 
 
 def _side_by_side(envs: list[AnyEnv]) -> VecEnv:

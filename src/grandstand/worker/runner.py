@@ -159,12 +159,17 @@ class SessionRun:
         found = self._checkpoints.find(begin)
         if found is not None:
             trainer.load_state_dict(found.state["trainer"])
-            self._stopping.load_state_dict(found.state["stopping"])
-            self._best = found.state["best"]
-            if ending := found.state["ending"]:  # cut between its last update and its last word
-                self._ending = Ending(*ending)
-            self._history = History(found.history)
             self._step = int(found.metadata.get("step", 0))
+            ending = found.state["ending"]
+            if ending and found.path.parent != self._checkpoints.root:
+                # That session had come to its end; this one begins to look for its own.
+                self._stopping.best_step = self._step
+            else:
+                self._stopping.load_state_dict(found.state["stopping"])
+                self._best = found.state["best"]
+                # Cut between its last update and its last word.
+                self._ending = Ending(*ending) if ending else None
+            self._history = History(found.history)
             log.info("going on from %s", found.path.name)
         self._trainer: Trainer = trainer
         exact = bool(getattr(trainer, "exact", True))

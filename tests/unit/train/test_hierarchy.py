@@ -16,6 +16,7 @@ from grandstand.errors import Conflict, NotFound, ValidationFailed
 from grandstand.model.scenarios import Scenario
 from grandstand.train.checkpoint import load_checkpoint, save_checkpoint
 from grandstand.train.evaluate import evaluate
+from grandstand.train.hierarchy import HouseholdTrainer
 from grandstand.train.household import HouseholdEnv
 from grandstand.train.policy import load_policy, save_models
 from grandstand.train.trainer import Trainer, Update, make_trainer
@@ -125,10 +126,28 @@ def test_a_continued_run_equals_the_uninterrupted_one(
 
 def test_a_foreign_state_is_refused(balanced: Scenario) -> None:
     state = make(balanced).state_dict()
-    with pytest.raises(Conflict):
-        make(balanced, 61).load_state_dict(state)
+    with pytest.raises(Conflict, match="another scenario"):
+        make(balanced, clip=0.3).load_state_dict(state)
     with pytest.raises(Conflict, match="torch"):
         make(balanced).load_state_dict(state | {"versions": {"torch": "0.1"}})
+
+
+def test_another_number_of_episodes_is_another_plan_for_the_same_run(balanced: Scenario) -> None:
+    first = make_trainer(balanced, num_episodes=400, seed=3)
+    for update in first:
+        last = update
+    second = make_trainer(balanced, num_episodes=4000, seed=99)
+    assert isinstance(second, HouseholdTrainer)
+    assert isinstance(first, HouseholdTrainer)
+    assert second.households > first.households  # what it would have had from the start
+    second.load_state_dict(first.state_dict())
+    assert second.households == first.households
+    assert second.weights_digest() == first.weights_digest()
+    update = next(second)
+    assert (update.update, update.episodes.episode[0]) == (last.update + 1, 401)
+    rate = balanced.training.learning_rate_low
+    assert update.scalars["low/learning_rate"] == pytest.approx(rate * (1 - 400 / 4000))
+    assert second.mixing == pytest.approx(second.weight * (0.25 + 0.75 * 0.9))
 
 
 def test_a_household_that_always_goes_broke_trains_to_the_end(balanced: Scenario) -> None:

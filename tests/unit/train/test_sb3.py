@@ -292,7 +292,10 @@ def test_the_start_after_a_cut_is_not_the_first_one_again() -> None:
 def test_a_state_of_another_scenario_is_refused() -> None:
     state = make("dqn").state_dict()
     with pytest.raises(Conflict, match="another scenario"):
-        make("dqn", 201).load_state_dict(state)
+        make("ppo").load_state_dict(state)
+    more = make("dqn", 201)
+    more.load_state_dict(state)  # another number of episodes is no other scenario
+    assert next(more).update == 1
 
 
 def test_two_runs_in_turns_do_not_disturb_one_another_nor_anybody_else() -> None:

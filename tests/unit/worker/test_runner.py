@@ -170,6 +170,23 @@ def test_a_run_that_was_cut_equals_one_that_was_not(office: Office, tmp_path: Pa
     assert (office.folder / low).read_bytes() == (other.folder / low).read_bytes()
 
 
+@pytest.mark.slow
+def test_another_session_goes_on_where_one_had_ended(office: Office, tmp_path: Path) -> None:
+    """From its last checkpoint, to another number of episodes, and past a rule that ended it."""
+    rule = {"target": {"return": -1e9, "window": 5}}
+    Desk(office, early_stopping=rule).join()
+    assert "the mean return of 5 episodes" in finish_of(office)["reason"]
+    done = office.episodes()[-1]
+    more = Office(tmp_path / "sessions" / "more")
+    try:
+        begin = {"session_id": "s", "checkpoint": done, "folder": str(office.folder)}
+        Desk(more, num_episodes=done + 100, resume_from=begin).join()
+        assert more.episodes() == list(range(done + 1, done + 101))
+        assert finish_of(more)["reason"] == "all episodes done"
+    finally:
+        more.stop()
+
+
 def test_a_superseded_worker_leaves_without_a_word(office: Office) -> None:
     desk = Desk(office, pace=40.0)
     office.wait_for(lambda: len(office.episodes()) > 5, 60)
