@@ -329,7 +329,7 @@ print(json.dumps([took[2:], updates[2:], size]))
             against=f"an update, {1000 * statistics.median(updates):.0f} ms",
             ratio=statistics.median(took) / statistics.median(updates),
             met=median <= 5,
-            note=f"{size / 1024:.0f} KiB; every hundred episodes one is due",
+            note=f"{size / 1024:.0f} KiB",
         )
     )
 

@@ -148,7 +148,8 @@ class TrainingStart(Body):
     num_episodes: Episodes | None = None
     """Left out: as many as the scenario says."""
     save_interval: int = Field(100, ge=1)
-    """A checkpoint at the first update at or after every so many episodes."""
+    """A checkpoint at the first update at or after every so many episodes; where every update
+    brings so many, as many as cost no more than a fiftieth of the time."""
     eval_episodes: int = Field(10, ge=0, le=100_000)
     """Greedy episodes to play at the end; 0 for none."""
     seed: Seed | None = None

@@ -13,6 +13,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from grandstand.client.session import Session
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from grandstand.worker.uploads import Uploads
 
 log = logging.getLogger("grandstand.worker")
+
+SHARE = 0.02
+"""Most of the training's time that checkpoints take where every update would bring one."""
 
 
 class Content(NamedTuple):
@@ -90,7 +94,8 @@ class Checkpoints:
         folder: the session's; they lie in `checkpoints/` below it.
         session: told of each checkpoint, and asked what is stored.
         every: a checkpoint is due at the first boundary at or after each multiple of so many
-            episodes.
+            episodes. Where updates bring that many each, only as many are taken as cost no more
+            than `SHARE` of the time.
         keep: how many of the newest stay, beside the one with the best mean return.
         metadata: what each carries besides its numbers.
         uploads: sends each to the server, where that is another machine.
@@ -113,7 +118,8 @@ class Checkpoints:
         self._metadata = dict(metadata)
         self._uploads = uploads
         self._captured: tuple[threading.Event, Content] | None = None
-        self._last = 0
+        self._last = self._boundaries = 0
+        self._cost = self._written_at = 0.0
         self._best: tuple[float, int] | None = None
 
     def find(self, resume_from: Mapping[str, Any] | None) -> Checkpoint | None:
@@ -158,9 +164,12 @@ class Checkpoints:
             capture: gives the present content.
         """
         due = done // self._every > self._last // self._every
+        self._boundaries += 1
+        if done - self._last >= self._every * self._boundaries:
+            due = due and perf_counter() - self._written_at >= self._cost / SHARE
         if due and self._captured is None:
             self._captured = self._session.mark(), capture()
-            self._last = done
+            self._last, self._boundaries = done, 0
         if self._captured is not None and self._captured[0].is_set():
             self._write(self._captured[1])
 
@@ -179,7 +188,7 @@ class Checkpoints:
             return False
         content = capture()
         self._write(content)
-        self._last = content.episode
+        self._last, self._boundaries = content.episode, 0
         return self._uploads is None or self._uploads.wait(timeout)
 
     def _write(self, content: Content) -> None:
@@ -187,6 +196,7 @@ class Checkpoints:
         if self._session.ended is not None:
             return  # what led here may not be stored
         self._note_best(content)
+        began = perf_counter()
         metadata = {**self._metadata, "step": content.step, "best": self._best}
         try:
             path = save_checkpoint(
@@ -203,6 +213,9 @@ class Checkpoints:
             log.error("checkpoint %d could not be written: %s", content.episode, error)
             self._failed(content.episode, str(error))
             return
+        finally:
+            self._written_at = perf_counter()
+            self._cost = self._written_at - began
         taken = {
             "episode": content.episode,
             "step": content.step,

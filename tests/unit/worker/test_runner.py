@@ -61,6 +61,19 @@ def test_checkpoints_come_at_the_interval(office: Office) -> None:
 
 
 @pytest.mark.slow
+def test_checkpoints_at_every_update_are_spared(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where each update brings more episodes than the interval, their cost is bounded: here, with
+    a bound that is below any cost, only the first and the last remain."""
+    monkeypatch.setattr("grandstand.worker.checkpoints.SHARE", 1e-9)
+    Desk(office, save_interval=1, num_episodes=400, pace=4000.0).join()
+    taken = [e["episode"] for e in office.events("checkpoint")]
+    assert len(taken) == 2, taken
+    assert taken[-1] == 400
+
+
+@pytest.mark.slow
 def test_pause_resume_and_stop(office: Office) -> None:
     desk = Desk(office, pace=40.0)
     office.wait_for(lambda: len(office.episodes()) > 5, 60)
