@@ -86,10 +86,10 @@ async def test_a_held_heartbeat_answers_at_once_on_a_wish(
     worker = await house.managed()
     path = f"{SESSIONS}/{worker.session_id}"
     body = {"wanted": "running", "wait_seconds": 20}
+    before = (await house.ok("GET", path))["last_seen_at"]
     held = asyncio.create_task(
         house.http.post(f"{path}/heartbeat", json=body, headers=worker.headers)
     )
-    before = (await house.ok("GET", path))["last_seen_at"]
 
     async def heard() -> bool:
         return bool((await house.ok("GET", path))["last_seen_at"] != before)

@@ -105,10 +105,10 @@ async def test_an_order_given_at_one_answers_the_worker_held_at_the_other(
     worker = await one.managed()
     path = f"{SESSIONS}/{worker.session_id}"
     body = {"wanted": "running", "wait_seconds": 20}
+    before = (await other.ok("GET", path))["last_seen_at"]
     held = asyncio.create_task(
         one.http.post(f"{path}/heartbeat", json=body, headers=worker.headers)
     )
-    before = (await other.ok("GET", path))["last_seen_at"]
 
     async def heard() -> bool:
         return bool((await other.ok("GET", path))["last_seen_at"] != before)
