@@ -210,6 +210,20 @@ describe("a live socket", () => {
     expect(newest().protocols).toEqual(["grandstand", "token.two"]);
   });
 
+  it("is not refused for a token that has been replaced by the time it hears of it", () => {
+    let token: string | null = null;
+    const { socket, links } = watch(() => token);
+    newest().opens();
+    token = "fresh"; // of the room just opened, which closed the session to all others
+    socket.authorize();
+    newest().ends(4401, "no");
+    expect(newest().protocols).toEqual(["grandstand", "token.fresh"]);
+    expect(links.some((link) => link.kind === "refused")).toBe(false);
+    newest().ends(4401, "no");
+    expect(links.at(-1)?.kind).toBe("refused");
+    socket.close();
+  });
+
   it.each([4401, 4403])("comes again after %i once it has another token", (code) => {
     let token: string | null = null;
     const { socket, links } = watch(() => token);

@@ -103,6 +103,8 @@ export class LiveSocket {
   #pingId = 0;
   /** The token that this connection has come with. */
   #shown: string | null = null;
+  /** The token that the connection was opened with. */
+  #opened: string | null = null;
   /** The network is back, or somebody looks again: no reason to wait any longer. */
   readonly #hurry = (): void => {
     const hidden = globalThis.document?.hidden ?? false;
@@ -159,6 +161,7 @@ export class LiveSocket {
     const url = `${this.#options.url}?${query}`;
     // A browser can give a socket no header; what it offers as protocols is in no log.
     this.#shown = this.#options.token?.() ?? null;
+    this.#opened = this.#shown;
     const protocols = this.#shown === null ? [] : ["grandstand", `token.${this.#shown}`];
     const socket = this.#options.makeSocket?.(url, protocols) ?? new WebSocket(url, protocols);
     socket.binaryType = "arraybuffer";
@@ -242,6 +245,11 @@ export class LiveSocket {
 
   #closed(code: number, reason: string): void {
     this.#drop();
+    // Refused for a token that has been replaced meanwhile: by one of a room just opened, say.
+    if (code === 4401 && (this.#options.token?.() ?? null) !== this.#opened) {
+      this.#open();
+      return;
+    }
     if (!comesBack(code)) {
       this.#say({ kind: "refused", code, reason });
       return;
